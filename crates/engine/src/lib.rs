@@ -1,0 +1,205 @@
+//! Makes, freezes, thaws and ends one isolated machine.
+//!
+//! All privileged acts and all host-side `unsafe` of the project are in this
+//! crate. It knows nothing of HTTP, of a store or of users: it is given a
+//! [`MachineSpec`] with everything resolved, and an id.
+//!
+//! The door is [`Engine`]: an enum with one `match`, so that every engine
+//! answers every question. What an engine leaves on the host it names after
+//! the sandbox's id, so that [`Engine::down`] needs nothing but the id, and
+//! [`Engine::owned`] can list what is there by owner.
+
+pub mod fake;
+pub mod gvisor;
+pub mod launcher;
+pub mod steps;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use wire::guest::Shims;
+use wire::id::SandboxId;
+use wire::node::StepTime;
+use wire::sandbox::Resources;
+
+pub use error::Error;
+pub use stream::Stream;
+
+mod error;
+mod stream;
+
+/// A machine to bring up.
+#[derive(Debug, Clone)]
+pub struct MachineSpec {
+    /// Whose machine it is; names everything it leaves on the host.
+    pub id: SandboxId,
+    /// The EROFS image its root starts from; read only, shared by all machines made from it.
+    pub image: PathBuf,
+    /// What it may use.
+    pub resources: Resources,
+}
+
+/// A machine that runs, or did when this was made.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Whose it is.
+    pub id: SandboxId,
+    exit: watch::Receiver<Option<Exit>>,
+}
+
+/// How a machine ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// True if the kernel killed it for passing its memory limit.
+    pub out_of_memory: bool,
+    /// What was seen: the signal or status of the engine's process, the last lines of its log.
+    pub evidence: String,
+}
+
+impl Machine {
+    /// A handle on a machine whose end will be said through `exit`.
+    pub fn new(id: SandboxId, exit: watch::Receiver<Option<Exit>>) -> Self {
+        Self { id, exit }
+    }
+
+    /// Waits until the machine has ended, by whatever cause.
+    pub async fn exited(&self) -> Exit {
+        let mut exit = self.exit.clone();
+        match exit.wait_for(Option::is_some).await {
+            Ok(seen) => seen.clone().unwrap_or_else(Exit::unwatched),
+            Err(_) => Exit::unwatched(),
+        }
+    }
+}
+
+impl Exit {
+    fn unwatched() -> Self {
+        Self { out_of_memory: false, evidence: "nobody watches the engine's process any more".into() }
+    }
+}
+
+/// A machine that has just come up.
+#[derive(Debug)]
+pub struct Up {
+    /// The machine.
+    pub machine: Machine,
+    /// How long each step took.
+    pub steps: Vec<StepTime>,
+}
+
+/// Something on the host that exists because of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owned {
+    /// `process`, `cgroup`, `netns`, `mount`, `disk`, `directory`, `engine_state`, …
+    pub kind: &'static str,
+    /// Its name on the host.
+    pub name: String,
+    /// Whose it is, if its name says so.
+    pub owner: Option<SandboxId>,
+}
+
+/// One of the engines.
+pub enum Engine {
+    /// gVisor (`runsc`): a kernel of its own in user space; needs no KVM.
+    Gvisor(gvisor::Gvisor),
+    /// The real agent as an unprivileged child. For tests; isolates nothing.
+    Fake(fake::Fake),
+}
+
+impl Engine {
+    /// Its name, as reports show it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Gvisor(_) => "gvisor",
+            Self::Fake(_) => "fake",
+        }
+    }
+
+    /// Its version, as it says itself.
+    pub fn version(&self) -> &str {
+        match self {
+            Self::Gvisor(engine) => engine.version(),
+            Self::Fake(engine) => engine.version(),
+        }
+    }
+
+    /// What the agent has to paper over on this engine.
+    pub fn shims(&self) -> Shims {
+        match self {
+            Self::Gvisor(engine) => engine.shims(),
+            Self::Fake(engine) => engine.shims(),
+        }
+    }
+
+    /// Brings a machine up, step by step. When a step fails, all are undone and nothing is left.
+    ///
+    /// # Errors
+    /// [`Error`] naming the step that failed.
+    pub async fn up(&self, spec: &MachineSpec) -> Result<Up, Error> {
+        match self {
+            Self::Gvisor(engine) => engine.up(spec).await,
+            Self::Fake(engine) => engine.up(spec).await,
+        }
+    }
+
+    /// The machine of this id that an earlier process of ours brought up, if it still runs.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub async fn find(&self, id: &SandboxId) -> Result<Option<Machine>, Error> {
+        match self {
+            Self::Gvisor(engine) => engine.find(id).await,
+            Self::Fake(engine) => engine.find(id).await,
+        }
+    }
+
+    /// Takes down whatever there is of this id, whatever state it is in. Twice is as good as once.
+    ///
+    /// # Errors
+    /// When something of it is left; naming it.
+    pub async fn down(&self, id: &SandboxId) -> Result<(), Error> {
+        match self {
+            Self::Gvisor(engine) => engine.down(id).await,
+            Self::Fake(engine) => engine.down(id).await,
+        }
+    }
+
+    /// A new byte stream to the machine's agent, waiting for it to listen, `bound` at most.
+    ///
+    /// # Errors
+    /// When the agent did not answer in time, or the machine ended.
+    pub async fn dial_agent(&self, machine: &Machine, bound: Duration) -> Result<Stream, Error> {
+        match self {
+            Self::Gvisor(engine) => engine.dial_agent(machine, bound).await,
+            Self::Fake(engine) => engine.dial_agent(machine, bound).await,
+        }
+    }
+
+    /// Everything on the host that belongs to machines of this engine.
+    ///
+    /// # Errors
+    /// When a list cannot be read.
+    pub async fn owned(&self) -> Result<Vec<Owned>, Error> {
+        match self {
+            Self::Gvisor(engine) => engine.owned().await,
+            Self::Fake(engine) => engine.owned().await,
+        }
+    }
+
+    /// What the engine knows of a machine, for people.
+    pub async fn inspect(&self, id: &SandboxId) -> serde_json::Value {
+        match self {
+            Self::Gvisor(engine) => engine.inspect(id).await,
+            Self::Fake(engine) => engine.inspect(id).await,
+        }
+    }
+
+    /// Ends helpers of the engine that no machine needs any more. Machines that run go on.
+    pub async fn close(&self) {
+        match self {
+            Self::Gvisor(engine) => engine.close().await,
+            Self::Fake(engine) => engine.close().await,
+        }
+    }
+}

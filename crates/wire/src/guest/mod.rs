@@ -1,0 +1,330 @@
+//! What a node and the agent inside a sandbox say to each other.
+//!
+//! One byte stream (TCP, vsock or a Unix socket: the protocol does not care)
+//! carries [`frame::Frame`]s. Stream 0 is the connection itself; every other
+//! number is one request, chosen by the node, odd or even, never reused on a
+//! connection:
+//!
+//! ```text
+//! node  -> agent   Hello {generation, token, claim?}        on stream 0, first frame
+//! agent -> node    Hello {generation, agent_version, ...}   on stream 0, first frame
+//! node  -> agent   Open  <Request as JSON>                  on stream n
+//! both             Data, Eof, Credit                        on stream n
+//! agent -> node    Head  <Head as JSON>                     at most once, before any Data
+//! agent -> node    End   <Outcome as JSON>                  exactly once, the last frame of n
+//! node  -> agent   Cancel                                   the node lost interest; End follows
+//! ```
+//!
+//! A stream that ends without `End` (the connection broke) failed, whatever it
+//! had said before. Neither side sends more Data bytes on a stream than the
+//! other has granted: [`frame::INITIAL_CREDIT_BYTES`] at first, then what
+//! `Credit` frames add.
+//!
+//! **Generation.** [`GENERATION`] counts changes of meaning. Both sides say
+//! theirs in `Hello` and speak the lower one; a request the older side does not
+//! know fails alone with [`ErrorCode::Unsupported`]. An agent in a snapshot
+//! never learns, so the node must keep speaking every generation since
+//! [`OLDEST_GENERATION`].
+
+pub mod frame;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The newest protocol generation this build speaks.
+pub const GENERATION: u32 = 1;
+/// The oldest protocol generation this build still speaks.
+pub const OLDEST_GENERATION: u32 = 1;
+
+/// Where the agent listens inside a sandbox that has a network of its own.
+/// Below 1024, so that the sandbox user cannot take its place.
+pub const AGENT_TCP_PORT: u16 = 1;
+
+/// The node's first words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeHello {
+    /// The newest generation the node speaks.
+    pub generation: u32,
+    /// Proves that it is the node that claimed this agent: 32 random bytes in hexadecimal.
+    pub token: String,
+    /// Taken by the first connection of a life; ignored afterwards, if the token is right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+}
+
+/// The agent's first words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentHello {
+    /// The newest generation the agent speaks.
+    pub generation: u32,
+    /// The version of the agent's build.
+    pub agent_version: String,
+    /// True if this `Hello` claimed the agent, false if it had been claimed with the same token before.
+    pub claimed_now: bool,
+    /// Why the agent hangs up right after this, if it does: a wrong token, or a generation it cannot speak.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+/// What a fresh agent is told once: who its sandbox is.
+///
+/// The first connection claims the agent. Nothing of the user's runs before
+/// that, so nobody inside can be first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The name `hostname` prints.
+    pub hostname: String,
+    /// The environment of every process, before the request's own.
+    pub env: BTreeMap<String, String>,
+    /// `USER` of the image: `name`, `uid`, either with `:group`. Empty: the sandbox user, or root where there is none.
+    pub user: String,
+    /// Where processes start and relative paths begin.
+    pub workdir: String,
+    /// Processes and threads at once; one more fails with `EAGAIN`.
+    pub processes_max: u32,
+    /// When less memory than this is available, in bytes, the largest process is killed. 0: never.
+    pub memory_reserve_bytes: u64,
+    /// What the engine of this sandbox needs the agent to paper over.
+    #[serde(default)]
+    pub shims: Shims,
+}
+
+/// Repairs the agent makes inside, because the engine needs them. Each is off unless a probe of the engine asked for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shims {
+    /// Answer `close_range` with `ENOSYS`: this engine's own answer is wrong, and GLib believes it.
+    #[serde(default)]
+    pub mask_close_range: bool,
+    /// Unmount the memory file system this engine puts over an empty `/tmp`, so that `/tmp` is disk.
+    #[serde(default)]
+    pub uncover_tmp: bool,
+}
+
+/// One thing the node asks of the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Request {
+    /// Run a process. Data: stdin in, stdout and stderr out. Ends with [`Done::Exec`].
+    Exec(Exec),
+    /// Read a file. Head: [`Head::File`], then Data on [`frame::Channel::Stdout`]. Ends with [`Done::Read`].
+    ReadFile(ReadFile),
+    /// Write a file from Data on [`frame::Channel::Stdin`] until its Eof. Ends with [`Done::Write`].
+    ///
+    /// The file appears whole or not at all: it is written beside its place and renamed.
+    WriteFile(WriteFile),
+    /// How the inside is. Ends with [`Done::Status`].
+    Status,
+}
+
+/// A process to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// What to run.
+    pub command: Command,
+    /// Where to start; relative to the sandbox's workdir. Absent: the workdir.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Added to the sandbox's environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// As whom, in the form of [`Claim::user`]. Absent: the sandbox's user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The process and all of its group are killed after this many milliseconds. Absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// True: stdin is Data on [`frame::Channel::Stdin`] until its Eof. False: `/dev/null`.
+    #[serde(default)]
+    pub stdin: bool,
+}
+
+/// A command line, with or without a shell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// The program (looked up in `PATH`) and its arguments.
+    Argv(Vec<String>),
+    /// A script for `/bin/sh`, of any length.
+    Shell(String),
+}
+
+/// A file to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadFile {
+    /// Which; relative to the workdir.
+    pub path: String,
+    /// What part of it.
+    #[serde(default)]
+    pub part: Part,
+}
+
+/// A part of a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Bytes from `offset`, `limit` of them at most.
+    Bytes {
+        /// Bytes to skip.
+        offset: u64,
+        /// Bytes to return at most; absent: to the end.
+        limit: Option<u64>,
+    },
+    /// The first lines.
+    Head {
+        /// How many.
+        lines: u64,
+    },
+    /// The last lines.
+    Tail {
+        /// How many.
+        lines: u64,
+    },
+}
+
+/// A file to write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteFile {
+    /// Which; relative to the workdir. Missing parents are made.
+    pub path: String,
+    /// Permission bits. Absent: those of the file it replaces, or 0644.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
+}
+
+/// What comes before a stream's data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Head {
+    /// A file was opened.
+    File {
+        /// Its size when it was opened, in bytes.
+        size_bytes: u64,
+    },
+    /// A process was started.
+    Process {
+        /// Its number inside the sandbox.
+        pid: u32,
+    },
+}
+
+/// The last word on a request.
+pub type Outcome = Result<Done, Error>;
+
+/// A request that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Done {
+    /// A process ended.
+    Exec(ExecEnd),
+    /// A file was read to the end of what was asked.
+    Read {
+        /// Bytes sent.
+        bytes: u64,
+    },
+    /// A file is in its place.
+    Write {
+        /// Bytes written.
+        bytes: u64,
+    },
+    /// The inside, as the agent sees it.
+    Status(Status),
+}
+
+/// How a process ended. Exactly what the kernel said: nothing is invented here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecEnd {
+    /// What the process passed to `exit`; absent when a signal ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The signal that ended it; absent when it exited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// Who ended it.
+    pub cause: ExecCause,
+}
+
+/// Who ended a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecCause {
+    /// Itself, or somebody inside.
+    Itself,
+    /// The agent, because its time was up.
+    Timeout,
+    /// The agent, because the sandbox was running out of memory.
+    OutOfMemory,
+    /// The agent, because the node cancelled the request.
+    Cancelled,
+}
+
+/// What the agent knows of the inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the agent's build.
+    pub agent_version: String,
+    /// Seconds since the agent started.
+    pub uptime_seconds: u64,
+    /// Processes and threads of the sandbox, the agent's own left out.
+    pub processes: u32,
+    /// Requests under way.
+    pub requests: u32,
+    /// Memory of the sandbox, in bytes.
+    pub memory_total_bytes: u64,
+    /// Memory still to be had, in bytes.
+    pub memory_available_bytes: u64,
+    /// Resident memory of the agent itself, in bytes.
+    pub agent_resident_bytes: u64,
+    /// Processes killed for memory since the agent started.
+    pub memory_kills: u32,
+}
+
+/// A request that was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What kind of failure.
+    pub code: ErrorCode,
+    /// For people; names the path or program.
+    pub message: String,
+}
+
+impl Error {
+    /// A failure of this kind.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// The kinds of failure a caller can act on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// No such file, directory, program or user.
+    NotFound,
+    /// The sandbox user may not.
+    PermissionDenied,
+    /// A directory where a file was wanted.
+    IsADirectory,
+    /// A file where a directory was wanted.
+    NotADirectory,
+    /// It is there already.
+    AlreadyExists,
+    /// The disk of the sandbox is full.
+    DiskFull,
+    /// The sandbox has as many processes as it may.
+    ProcessLimit,
+    /// A named limit of this protocol was passed.
+    TooLarge,
+    /// The request makes no sense.
+    Invalid,
+    /// This agent does not know such a request.
+    Unsupported,
+    /// The node cancelled it.
+    Cancelled,
+    /// Anything else the kernel said.
+    Io,
+}

@@ -1,0 +1,18 @@
+//! Every word two of our processes say to each other.
+//!
+//! Pure data: this crate opens nothing, waits for nothing and reads no clock
+//! ([`clock::Clock`] names one, and is implemented elsewhere).
+//!
+//! | module | who speaks |
+//! | --- | --- |
+//! | [`public`] | users and the API (`/v1`) |
+//! | [`node`] | control and a node |
+//! | [`guest`] | a node and the agent inside a sandbox |
+
+pub mod clock;
+pub mod guest;
+pub mod id;
+pub mod image;
+pub mod node;
+pub mod public;
+pub mod sandbox;

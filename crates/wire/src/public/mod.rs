@@ -1,0 +1,9 @@
+//! The public API, `/v1`: what users send and what they get.
+//!
+//! Times are RFC 3339 in UTC, unless a field's name says otherwise. Fields that
+//! have no value are left out, never `null`: clients in use crash on `null`.
+
+pub mod error;
+pub mod process;
+pub mod sandbox;
+pub mod template;

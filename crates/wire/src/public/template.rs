@@ -1,0 +1,31 @@
+//! Templates.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::TemplateId;
+use crate::image::{Digest, ImageConfig};
+
+/// A template.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Template {
+    /// Its id.
+    pub id: TemplateId,
+    /// Its name; `system/…` for ours.
+    pub name: String,
+    /// Its image.
+    pub digest: Digest,
+    /// How the image's processes run.
+    pub image_config: ImageConfig,
+    /// Whether it is ours.
+    pub is_system: bool,
+    /// When it was created.
+    pub created_at: String,
+}
+
+/// `POST /v1/template/system`, for operators: build one of the templates we ship the recipe of.
+/// The answer is a stream of [`crate::node::BuildEvent`] lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildSystemTemplate {
+    /// Its name, `system/` included.
+    pub name: String,
+}
