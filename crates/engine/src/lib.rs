@@ -9,6 +9,7 @@
 //! the sandbox's id, so that [`Engine::down`] needs nothing but the id, and
 //! [`Engine::owned`] can list what is there by owner.
 
+pub mod agent;
 pub mod fake;
 pub mod gvisor;
 pub mod launcher;
