@@ -90,6 +90,8 @@ impl Images {
         for part in [RECIPES_DIR, DRAFTS_DIR] {
             durable::make_dir(&dir.join(part))?;
         }
+        // Programs that work on images have a directory of their own.
+        let dir = &fs::canonicalize(dir).map_err(Error::io("find", dir))?;
         check_format(dir)?;
         remove_abandoned_drafts(&dir.join(DRAFTS_DIR))?;
         let images = read_images(dir)?;

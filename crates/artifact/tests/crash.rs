@@ -111,3 +111,12 @@ fn another_layout_is_refused_and_left_alone() {
     assert!(matches!(Images::open(dir.path()), Err(Error::Layout { .. })));
     assert_eq!(fs::read_to_string(dir.path().join("format")).unwrap(), "2\n");
 }
+
+#[test]
+fn a_relative_directory_gives_absolute_paths() {
+    let dir = tempfile::tempdir_in(".").unwrap();
+    let relative = Path::new(dir.path().file_name().unwrap());
+    let images = Images::open(relative).unwrap();
+    assert!(install(&images, 6, b"content").path.is_absolute());
+    assert!(images.draft().unwrap().path().is_absolute());
+}

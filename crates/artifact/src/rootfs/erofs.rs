@@ -30,17 +30,19 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 /// # Errors
 /// When `mkfs.erofs` is missing, fails or takes too long, or a file cannot be read or set back.
 pub async fn pack(directory: &Path, image: &Path, epoch: u64) -> Result<Digest> {
-    let settled = directory.to_owned();
+    let [directory, image] = [directory, image].map(std::path::absolute);
+    let directory = directory.map_err(Error::io("find", Path::new("the directory to pack")))?;
+    let image = image.map_err(Error::io("find", Path::new("the image to write")))?;
+    let settled = directory.clone();
     blocking("settle times", move || tree::clamp_times(&settled, epoch)).await?;
     let time = format!("-T{epoch}");
     let uuid = format!("-U{UUID}");
     // `--preserve-mtime` after `-T`: the latter is then the time of the file system alone.
     Program::new("mkfs.erofs", "erofs-utils", MKFS_BOUND)?
         .args(["mkfs.erofs", "--quiet", "-d0", "-x-1", &time, &uuid, "--preserve-mtime"])
-        .args([image, directory])
+        .args([&image, &directory])
         .run(|line| tracing::debug!(line, "mkfs.erofs"))
         .await?;
-    let image = image.to_owned();
     blocking("hash an image", move || digest_of(&image)).await
 }
 
