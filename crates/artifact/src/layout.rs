@@ -147,7 +147,7 @@ impl Images {
         durable::sync_file(&draft.image_file())?;
         let size_bytes = file_size(&draft.image_file())?;
         let record = Record { digest: digest.clone(), size_bytes, config: config.clone() };
-        durable::write_file(&staged.join(CONFIG_FILE), json(&record).as_bytes())?;
+        durable::write_file(&staged.join(CONFIG_FILE), json(&record)?.as_bytes())?;
         durable::sync_dir(&staged)?;
         self.move_damaged_away(&draft, digest)?;
         durable::rename_into(&staged, &self.0.dir, digest.hex())?;
@@ -342,7 +342,8 @@ fn file_size(path: &Path) -> Result<u64> {
     fs::metadata(path).map(|metadata| metadata.len()).map_err(Error::io("look at", path))
 }
 
-fn json(record: &Record) -> String {
-    let text = serde_json::to_string_pretty(record).expect("a record has string keys only");
-    text + "\n"
+/// What `config.json` will say.
+fn json(record: &Record) -> Result<String> {
+    let text = serde_json::to_string_pretty(record).map_err(io::Error::from);
+    Ok(text.map_err(Error::io("describe the image in", Path::new(CONFIG_FILE)))? + "\n")
 }
