@@ -1,1 +1,10 @@
-//! testkit
+//! What tests stand on: a whole fleet in one process, a clock they set, and
+//! faults they ask for.
+
+pub mod bins;
+pub mod clock;
+pub mod http;
+pub mod images;
+pub mod lab;
+pub mod machines;
+pub mod tcg;

@@ -1,1 +1,52 @@
-//! tests
+//! Stories every engine must be able to tell.
+//!
+//! Each is a function of a [`testkit::lab::Builder`]; [`stories!`] makes a
+//! test of each, on the engine named. `tests/fleet.rs` tells them on the fake
+//! engine, `tests/metal.rs` on the real ones.
+
+pub mod stories;
+
+/// The id in an answer that shows a sandbox.
+pub fn id_of(sandbox: &serde_json::Value) -> String {
+    sandbox["id"].as_str().expect("a sandbox has an id").to_owned()
+}
+
+/// Makes a test of every story, on one engine.
+#[macro_export]
+macro_rules! stories {
+    ($kind:expr) => {
+        $crate::stories! { $kind =>
+            life::a_program_runs_and_its_output_and_code_come_back,
+            life::a_sandbox_is_shown_as_the_contract_says,
+            life::environment_workdir_and_user_are_those_of_template_and_request,
+            life::a_sandbox_ends_when_its_time_is_up,
+            life::delete_twice_is_as_good_as_once,
+            life::two_sandboxes_share_nothing,
+            life::a_hundred_creates_at_once_end_in_sandboxes_or_clean_refusals,
+            exec::a_signal_and_a_timeout_are_told_apart_from_an_exit,
+            exec::a_background_child_does_not_hold_the_answer,
+            exec::long_commands_and_here_documents_work,
+            exec::much_output_arrives_whole,
+            exec::a_stream_ends_with_how_the_command_ended,
+            exec::many_commands_at_once_keep_their_output_apart,
+            exec::what_cannot_be_started_is_named,
+            files::what_is_written_is_read_back,
+            files::parts_of_a_file_are_read,
+            files::missing_files_directories_and_denied_ones_are_told_apart,
+            files::no_path_leaves_the_sandbox,
+            crash::each_step_of_a_bring_up_fails_in_turn_and_leaves_nothing,
+            crash::a_node_that_restarts_finds_its_sandboxes_running,
+            crash::a_control_that_restarts_has_forgotten_nothing,
+            crash::an_engine_that_is_killed_is_a_death_with_a_reason,
+            crash::a_planted_leak_is_found,
+        }
+    };
+    ($kind:expr => $($module:ident::$story:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() {
+                $crate::stories::$module::$story(testkit::lab::Lab::on($kind)).await;
+            }
+        )*
+    };
+}

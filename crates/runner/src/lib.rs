@@ -1,1 +1,101 @@
-//! runner
+//! One node: desired sandboxes become real ones.
+//!
+//! One task owns each sandbox ([`sandbox::task`]); what may happen to it is a
+//! pure function ([`sandbox::lifecycle`]). `runner` has never heard of users,
+//! keys or a store: it is told what should be, over `wire::node`, and says what is.
+
+pub mod capacity;
+pub mod guest;
+pub mod leaks;
+pub mod node;
+pub mod sandbox;
+pub mod supervisor;
+
+mod http;
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use artifact::Images;
+use engine::Engine;
+use tokio::net::UnixListener;
+use wire::clock::Clock;
+use wire::id::NodeId;
+use wire::node::Capacity;
+
+use node::Node;
+use sandbox::record::Records;
+use supervisor::Supervisor;
+
+/// What a node is made of.
+pub struct Config {
+    /// Who it is.
+    pub id: NodeId,
+    /// Where its records are kept.
+    pub records_dir: PathBuf,
+    /// What sandboxes start from.
+    pub images: Images,
+    /// What runs them.
+    pub engine: Engine,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What it can hold.
+    pub capacity: Capacity,
+    /// Bring-ups at once.
+    pub bring_ups_max: usize,
+}
+
+/// A node.
+#[derive(Clone)]
+pub struct Runner {
+    id: NodeId,
+    supervisor: Arc<Supervisor>,
+}
+
+impl Runner {
+    /// Opens a node and takes over what an earlier process of it left.
+    ///
+    /// # Errors
+    /// When its records cannot be read.
+    pub async fn open(config: Config) -> io::Result<Self> {
+        let node = Node::new(
+            config.engine,
+            config.images,
+            Records::open(config.records_dir)?,
+            config.clock,
+            supervisor::boot_id()?,
+            config.bring_ups_max,
+        );
+        let supervisor = Supervisor::open(Arc::new(node), config.capacity).await?;
+        Ok(Self { id: config.id, supervisor })
+    }
+
+    /// Its sandboxes.
+    pub fn supervisor(&self) -> &Arc<Supervisor> {
+        &self.supervisor
+    }
+
+    /// Serves control until `shutdown`. Sandboxes go on afterwards.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn serve(
+        &self,
+        listener: UnixListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let router = http::router(self.supervisor.clone(), self.id.clone());
+        let serving = axum::serve(listener, router);
+        tokio::select! {
+            result = serving => result,
+            () = shutdown => Ok(()),
+        }
+    }
+
+    /// Ends what no sandbox needs any more. Sandboxes that run go on.
+    pub async fn close(&self) {
+        self.supervisor.node.engine.close().await;
+    }
+}

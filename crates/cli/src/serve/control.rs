@@ -1,0 +1,95 @@
+//! Control's process.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use control::Control;
+use rustix::process::{Signal, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::layout::{Layout, make_dir, read_or_make};
+use super::settings::Resolved;
+use crate::clock::SystemClock;
+
+/// What control is told at its start.
+#[derive(Debug, Serialize, Deserialize)]
+struct Orders {
+    data_dir: PathBuf,
+    node_socket: PathBuf,
+    /// The first API key, for a store that has none.
+    first_key: String,
+}
+
+/// Who control runs as: the service user, if we may choose.
+pub fn service_uid(settings: &Resolved) -> Option<u32> {
+    rustix::process::geteuid().is_root().then_some(settings.service_uid)
+}
+
+/// Writes down what control will be told, for its eyes only.
+///
+/// # Errors
+/// When a directory or file cannot be made.
+pub fn give_orders(layout: &Layout, settings: &Resolved) -> Result<()> {
+    let owner = service_uid(settings);
+    make_dir(&layout.control_dir(), 0o700)?;
+    chown(layout.control_dir(), owner, owner).context("control's directory")?;
+    let orders = Orders {
+        data_dir: layout.control_dir(),
+        node_socket: layout.node_socket(),
+        first_key: read_or_make(&layout.api_key(), 0o600, || Ok(control::keys::generate()?))?,
+    };
+    let path = layout.control_orders();
+    let _ = fs::remove_file(&path);
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path)?;
+    chown(&path, owner, owner)?;
+    Ok(file.write_all(&serde_json::to_vec(&orders)?)?)
+}
+
+/// Whether control is ready to serve.
+pub async fn is_ready(address: SocketAddr) -> bool {
+    ask_ready(address).await.unwrap_or(false)
+}
+
+async fn ask_ready(address: SocketAddr) -> Result<bool> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await?;
+    Ok(&answer == b"HTTP/1.1 200")
+}
+
+/// Control: serves the API until it is told to stop.
+///
+/// # Errors
+/// When its store cannot be opened, or the socket fails.
+pub async fn run(orders: &Path) -> Result<()> {
+    super::logging::init("info");
+    set_parent_process_death_signal(Some(Signal::TERM))?;
+    let orders: Orders = serde_json::from_slice(&fs::read(orders)?).context("control's orders")?;
+    let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
+    let control = Control::open(control::Config {
+        data_dir: orders.data_dir,
+        nodes: vec![control::NodeAddress { socket: orders.node_socket }],
+        clock: Arc::new(SystemClock),
+        first_key: Some(orders.first_key),
+        limits: control::Limits::default(),
+        metrics: control::MetricsPage::new(move || metrics.render()),
+    })
+    .await?;
+    let listener = std::net::TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    listener.set_nonblocking(true)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let shutdown = async move {
+        terminate.recv().await;
+    };
+    Ok(control.serve(tokio::net::TcpListener::from_std(listener)?, shutdown).await?)
+}

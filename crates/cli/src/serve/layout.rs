@@ -1,0 +1,181 @@
+//! Where `atoll serve` keeps things, drawn.
+//!
+//! ```text
+//! D/                       --data-dir, root's, but others may pass through
+//!   lock                   held while a server runs on D
+//!   instance               8 characters that name this installation on the host
+//!   api-key                the first API key, 0600
+//!   control/               the service user's: the store, the pepper of key hashes
+//!   node/                  root's, 0700
+//!     id                   the node's id
+//!     records/             one JSON file a sandbox
+//!     images/              one directory an image
+//!     engine/              disks and bundles of machines
+//! R/                       /run/atoll/<instance>: short, and gone after a reboot
+//!   node.sock              where control meets the node; the service user's group may
+//!   control.json           what control is told at its start
+//!   engine/                the engine's sockets, namespaces and state
+//! ```
+
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use wire::id::NodeId;
+
+/// The longest run directory: Unix socket paths end at 107 bytes.
+const RUN_DIR_BYTES_MAX: usize = 60;
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The run directory.
+    pub run: PathBuf,
+    /// What names this installation on the host.
+    pub instance: String,
+}
+
+impl Layout {
+    /// Opens a data directory, making it if there is none.
+    ///
+    /// # Errors
+    /// When it cannot be made, or its run directory's path is too long.
+    pub fn open(data: &Path, run_base: &Path) -> Result<Self> {
+        make_dir(data, 0o711)?;
+        make_dir(&data.join("node"), 0o700)?;
+        let instance = read_or_make(&data.join("instance"), 0o644, new_instance)?;
+        let run = run_base.join(&instance);
+        if run.as_os_str().len() > RUN_DIR_BYTES_MAX {
+            bail!(
+                "{} is longer than {RUN_DIR_BYTES_MAX} bytes, and sockets below it would not work",
+                run.display()
+            );
+        }
+        make_dir(run_base, 0o711)?;
+        make_dir(&run, 0o711)?;
+        Ok(Self { data: data.to_owned(), run, instance })
+    }
+
+    /// Where control meets the node.
+    pub fn node_socket(&self) -> PathBuf {
+        self.run.join("node.sock")
+    }
+
+    /// What control is told at its start.
+    pub fn control_orders(&self) -> PathBuf {
+        self.run.join("control.json")
+    }
+
+    /// Control's own directory.
+    pub fn control_dir(&self) -> PathBuf {
+        self.data.join("control")
+    }
+
+    /// A part of the node's own directory.
+    pub fn node_dir(&self, part: &str) -> PathBuf {
+        self.data.join("node").join(part)
+    }
+
+    /// The file of the first API key.
+    pub fn api_key(&self) -> PathBuf {
+        self.data.join("api-key")
+    }
+
+    /// Takes the data directory for this process, as long as the file lives.
+    ///
+    /// # Errors
+    /// When another server has it.
+    pub fn lock(&self) -> Result<File> {
+        let path = self.data.join("lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                bail!(
+                    "another server runs on {}; stop it, or give this one a --data-dir of its own",
+                    self.data.display()
+                )
+            }
+            Err(TryLockError::Error(error)) => Err(error).context("the lock of the data directory"),
+        }
+    }
+
+    /// The node's id.
+    ///
+    /// # Errors
+    /// When it can be neither read nor made.
+    pub fn node_id(&self) -> Result<NodeId> {
+        let text =
+            read_or_make(&self.node_dir("id"), 0o644, || Ok(NodeId::from_entropy(random()?).to_string()))?;
+        Ok(text.parse()?)
+    }
+}
+
+/// Makes a directory with this mode; one that is there keeps its mode.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_dir(path: &Path, mode: u32) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).with_context(|| format!("the directory {} cannot be made", path.display()))?;
+    Ok(fs::set_permissions(path, Permissions::from_mode(mode))?)
+}
+
+/// Reads a small file, or makes it, whole, with what `make` says.
+///
+/// # Errors
+/// When it can be neither read nor made.
+pub fn read_or_make(path: &Path, mode: u32, make: impl FnOnce() -> Result<String>) -> Result<String> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let text = make()?;
+            let temporary = path.with_extension("new");
+            let mut file =
+                OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(&temporary)?;
+            writeln!(file, "{text}")?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)?;
+            Ok(text)
+        }
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
+}
+
+fn new_instance() -> Result<String> {
+    let bytes: [u8; 20] = random()?;
+    let id = NodeId::from_entropy(bytes).to_string();
+    Ok(id.trim_start_matches("node-")[..8].to_owned())
+}
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_installation_keeps_its_name_and_is_run_by_one_server() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Layout::open(&dir.path().join("data"), &dir.path().join("run")).unwrap();
+        let second = Layout::open(&dir.path().join("data"), &dir.path().join("run")).unwrap();
+        assert_eq!(
+            (&first.instance, first.node_id().unwrap()),
+            (&second.instance, second.node_id().unwrap())
+        );
+        let held = first.lock().unwrap();
+        assert!(second.lock().unwrap_err().to_string().contains("another server"));
+        drop(held);
+        second.lock().unwrap();
+    }
+}

@@ -1,0 +1,199 @@
+//! `atoll serve`: one command, several processes.
+//!
+//! This one owns the data directory and the listening socket, and keeps the
+//! others alive. The *node* is root and runs machines; *control* parses what
+//! strangers send and is nobody. When this process ends they end, and
+//! sandboxes go on, to be found again at the next start.
+
+mod child;
+mod control;
+mod layout;
+mod logging;
+mod node;
+mod settings;
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+
+use child::{Child, Role};
+use layout::Layout;
+use settings::{EngineKind, Resolved, Settings};
+
+use crate::client::Client;
+use crate::commands::template;
+use wire::sandbox::defaults;
+
+pub use control::run as control_role;
+pub use node::run as node_role;
+
+/// Each process has so long to be ready at the start; a node adopts its sandboxes in this time.
+const START_BOUND: Duration = Duration::from_secs(60);
+/// Control has so long to finish what it is doing when the server stops.
+const DRAIN_BOUND: Duration = Duration::from_secs(15);
+/// A node has so long to hand over or, if ephemeral, to delete everything.
+const NODE_STOP_BOUND: Duration = Duration::from_secs(60);
+
+/// Serves the API and runs sandboxes on this host.
+#[derive(Debug, Args)]
+pub struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+    /// The configuration file [default: /etc/atoll/atoll.toml, if there is one].
+    #[arg(long, env = "ATOLL_CONFIG")]
+    config: Option<PathBuf>,
+    /// Deletes every sandbox when the server stops, instead of leaving them to the next start.
+    #[arg(long)]
+    ephemeral: bool,
+    /// Allows `--engine fake`, which runs everybody's code on this host without any isolation.
+    #[arg(long)]
+    unsafe_fake_engine: bool,
+}
+
+impl Serve {
+    /// Serves until SIGTERM or Ctrl-C.
+    ///
+    /// # Errors
+    /// When the server cannot start, or a part of it cannot be kept alive.
+    pub async fn run(self) -> Result<ExitCode> {
+        logging::init("warn");
+        let settings = self.settings.clone().resolve(self.config.as_deref())?;
+        self.check(&settings)?;
+        let layout = Layout::open(&settings.data_dir, &run_base(&settings))?;
+        let _lock = layout.lock()?;
+        let listener = TcpListener::bind(settings.listen)
+            .with_context(|| format!("{} cannot be listened on", settings.listen))?;
+        node::give_orders(&layout, &settings, self.ephemeral)?;
+        control::give_orders(&layout, &settings)?;
+        let mut parts = Parts::start(&layout, &settings, listener).await?;
+        let address = parts.address;
+        greet(&layout, &settings, address);
+        let outcome = tokio::select! {
+            outcome = parts.keep_alive() => outcome,
+            never = build_default_template(&layout, &settings, address) => match never {},
+        };
+        parts.stop(self.ephemeral).await;
+        outcome.map(|()| ExitCode::SUCCESS)
+    }
+
+    fn check(&self, settings: &Resolved) -> Result<()> {
+        let is_root = rustix::process::geteuid().is_root();
+        if settings.engine == EngineKind::Fake && !self.unsafe_fake_engine {
+            bail!("the fake engine isolates nothing; it is for tests, and needs --unsafe-fake-engine");
+        }
+        if settings.engine == EngineKind::Gvisor && !is_root {
+            bail!("gVisor machines need namespaces, mounts and cgroups; run this as root");
+        }
+        if is_root { reachable(&settings.data_dir, settings.service_uid) } else { Ok(()) }
+    }
+}
+
+/// Sockets live in a short path; only root has the usual one.
+fn run_base(settings: &Resolved) -> PathBuf {
+    if rustix::process::geteuid().is_root() { "/run/atoll".into() } else { settings.data_dir.join("run") }
+}
+
+/// Control runs as a user of its own, who must be able to walk to its directory.
+fn reachable(data_dir: &Path, service_uid: u32) -> Result<()> {
+    if service_uid == 0 {
+        return Ok(());
+    }
+    for directory in data_dir.ancestors().skip(1) {
+        let Ok(metadata) = std::fs::metadata(directory) else { continue };
+        if metadata.permissions().mode() & 0o001 == 0 {
+            bail!(
+                "the service user ({service_uid}) cannot pass through {} to {}; \
+                 choose a --data-dir that others can reach, such as /var/lib/atoll",
+                directory.display(),
+                data_dir.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+fn greet(layout: &Layout, settings: &Resolved, address: std::net::SocketAddr) {
+    println!("Atoll serves http://{address}");
+    println!(
+        "  sandboxes run on {:?}; everything is kept in {}",
+        settings.engine,
+        settings.data_dir.display()
+    );
+    println!("  export ATOLL_URL=http://{address}");
+    println!("  export ATOLL_API_KEY=$(cat {})", layout.api_key().display());
+}
+
+/// Builds the template users get when they name none, behind the open door; it is there already on most starts.
+async fn build_default_template(
+    layout: &Layout,
+    settings: &Resolved,
+    address: std::net::SocketAddr,
+) -> std::convert::Infallible {
+    if settings.system_templates {
+        let build = async {
+            let key = std::fs::read_to_string(layout.api_key())?;
+            template::build(&Client::new(&format!("http://{address}"), &key), defaults::TEMPLATE).await
+        };
+        if let Err(error) = build.await {
+            eprintln!("atoll: {} could not be built: {error:#}", defaults::TEMPLATE);
+            eprintln!("atoll: when that is mended, run `atoll template build {}`", defaults::TEMPLATE);
+        }
+    }
+    std::future::pending().await
+}
+
+/// The processes of a server.
+struct Parts {
+    node: Child,
+    control: Child,
+    address: std::net::SocketAddr,
+}
+
+impl Parts {
+    async fn start(layout: &Layout, settings: &Resolved, listener: TcpListener) -> Result<Self> {
+        let address = listener.local_addr()?;
+        let mut node = Child::start(Role::Node { orders: node::orders_path(layout) })?;
+        node.ready(START_BOUND, || node::is_ready(layout)).await.context("the node did not start")?;
+        let role = Role::Control {
+            orders: layout.control_orders(),
+            listener,
+            service_uid: control::service_uid(settings),
+        };
+        let mut control = Child::start(role)?;
+        control.ready(START_BOUND, || control::is_ready(address)).await.context("control did not start")?;
+        Ok(Self { node, control, address })
+    }
+
+    /// Starts again what ends, until a signal asks for the end of all.
+    async fn keep_alive(&mut self) -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                result = tokio::signal::ctrl_c() => return Ok(result?),
+                status = self.node.ended() => self.node.again(status).await?,
+                status = self.control.ended() => self.control.again(status).await?,
+            }
+        }
+    }
+
+    /// Control finishes what it is doing, then the node hands over.
+    async fn stop(&mut self, ephemeral: bool) {
+        let began = Instant::now();
+        self.control.stop(Signal::TERM, DRAIN_BOUND).await;
+        self.node.stop(Signal::TERM, NODE_STOP_BOUND).await;
+        let what = if ephemeral {
+            "every sandbox was deleted"
+        } else {
+            "sandboxes go on; the next start finds them"
+        };
+        println!("Atoll has stopped after {} ms: {what}", began.elapsed().as_millis());
+    }
+}

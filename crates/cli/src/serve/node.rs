@@ -1,0 +1,141 @@
+//! The node's process.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use engine::Engine;
+use engine::steps::Faults;
+use runner::Runner;
+use rustix::process::{Signal, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use wire::id::NodeId;
+use wire::node::Capacity;
+
+use super::layout::{Layout, make_dir};
+use super::settings::{EngineKind, Resolved};
+use crate::clock::SystemClock;
+
+/// Bring-ups at once for each CPU of the host.
+const BRING_UPS_PER_CPU: usize = 2;
+
+/// What the node is told at its start.
+#[derive(Debug, Serialize, Deserialize)]
+struct Orders {
+    id: NodeId,
+    socket: PathBuf,
+    socket_gid: Option<u32>,
+    records_dir: PathBuf,
+    images_dir: PathBuf,
+    engine_dir: PathBuf,
+    engine_run_dir: PathBuf,
+    cgroup_parent: String,
+    engine: EngineKind,
+    runsc: PathBuf,
+    capacity: Capacity,
+    ephemeral: bool,
+}
+
+/// Where the node's orders are.
+pub fn orders_path(layout: &Layout) -> PathBuf {
+    layout.run.join("node.json")
+}
+
+/// Writes down what the node will be told.
+///
+/// # Errors
+/// When a directory or the file cannot be made.
+pub fn give_orders(layout: &Layout, settings: &Resolved, ephemeral: bool) -> Result<()> {
+    let engine_run_dir = layout.run.join("engine");
+    make_dir(&engine_run_dir, 0o700)?;
+    let orders = Orders {
+        id: layout.node_id()?,
+        socket: layout.node_socket(),
+        socket_gid: super::control::service_uid(settings),
+        records_dir: layout.node_dir("records"),
+        images_dir: layout.node_dir("images"),
+        engine_dir: layout.node_dir("engine"),
+        engine_run_dir,
+        cgroup_parent: format!("atoll-{}", layout.instance),
+        engine: settings.engine,
+        runsc: settings.runsc.clone(),
+        capacity: settings.capacity,
+        ephemeral,
+    };
+    fs::write(orders_path(layout), serde_json::to_vec_pretty(&orders)?).context("the node's orders")
+}
+
+/// Whether the node answers.
+pub async fn is_ready(layout: &Layout) -> bool {
+    UnixStream::connect(layout.node_socket()).await.is_ok()
+}
+
+/// The node: runs machines until it is told to stop.
+///
+/// # Errors
+/// When its engine cannot be opened, or its socket fails.
+pub async fn run(orders: &Path) -> Result<()> {
+    super::logging::init("info");
+    set_parent_process_death_signal(Some(Signal::TERM))?;
+    let orders: Orders = serde_json::from_slice(&fs::read(orders)?).context("the node's orders")?;
+    let runner = Runner::open(runner::Config {
+        id: orders.id.clone(),
+        records_dir: orders.records_dir.clone(),
+        images: artifact::Images::open(&orders.images_dir)?,
+        engine: open_engine(&orders).await?,
+        clock: Arc::new(SystemClock),
+        capacity: orders.capacity,
+        bring_ups_max: BRING_UPS_PER_CPU * std::thread::available_parallelism().map_or(1, usize::from),
+    })
+    .await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let shutdown = async move {
+        terminate.recv().await;
+    };
+    runner.serve(listen(&orders)?, shutdown).await?;
+    if orders.ephemeral {
+        runner.supervisor().delete_all().await;
+    }
+    runner.close().await;
+    Ok(())
+}
+
+async fn open_engine(orders: &Orders) -> Result<Engine> {
+    match orders.engine {
+        EngineKind::Gvisor => {
+            let config = engine::gvisor::Config {
+                runsc: orders.runsc.clone(),
+                dir: orders.engine_dir.clone(),
+                run_dir: orders.engine_run_dir.clone(),
+                cgroup_parent: orders.cgroup_parent.clone(),
+                launcher: vec!["/proc/self/exe".into(), "role".into(), "launcher".into()],
+                faults: Faults::default(),
+            };
+            Ok(Engine::Gvisor(engine::gvisor::Gvisor::open(config).await?))
+        }
+        EngineKind::Fake => {
+            let dir = orders.engine_run_dir.clone();
+            Ok(Engine::Fake(engine::fake::Fake::new(dir, Faults::default(), Default::default())?))
+        }
+    }
+}
+
+fn listen(orders: &Orders) -> Result<UnixListener> {
+    let path = &orders.socket;
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error).context("the node's old socket");
+    }
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("the node's socket {}", path.display()))?;
+    fs::set_permissions(path, Permissions::from_mode(0o660))?;
+    if let Some(gid) = orders.socket_gid {
+        chown(path, None, Some(gid))?;
+    }
+    Ok(listener)
+}

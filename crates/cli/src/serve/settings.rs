@@ -1,0 +1,180 @@
+//! What `atoll serve` can be told: a flag beats the environment, which beats
+//! the file, which beats the default.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use wire::node::Capacity;
+
+/// The file read when none is named.
+const FILE: &str = "/etc/atoll/atoll.toml";
+/// The service user's number where none is given: high, fixed, and nobody's on a fresh Debian.
+const SERVICE_UID: u32 = 61_707;
+/// Memory left to the host, in MiB.
+const HOST_MEMORY_MIB: u64 = 1024;
+/// Sandboxes promised each CPU of the host, in vCPUs.
+const VCPU_PER_CPU: u32 = 32;
+
+/// Every setting, each with its source still open.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where everything is kept [default: /var/lib/atoll].
+    #[arg(long, env = "ATOLL_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The address of the API [default: 127.0.0.1:7070].
+    #[arg(long, env = "ATOLL_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// What runs sandboxes: `gvisor`, or `fake`, which isolates nothing [default: gvisor].
+    #[arg(long, env = "ATOLL_ENGINE")]
+    pub engine: Option<EngineKind>,
+    /// The `runsc` program [default: the one on PATH].
+    #[arg(long, env = "ATOLL_RUNSC")]
+    pub runsc: Option<PathBuf>,
+    /// The number of the user that control runs as [default: 61707].
+    #[arg(long, env = "ATOLL_SERVICE_UID")]
+    pub service_uid: Option<u32>,
+    /// Whether the default template is built at the first start [default: true, but false on `fake`].
+    #[arg(long, env = "ATOLL_SYSTEM_TEMPLATES", value_name = "BOOL")]
+    pub system_templates: Option<bool>,
+    /// Sandboxes at once, at most [default: 1000].
+    #[arg(long, env = "ATOLL_SANDBOXES_MAX")]
+    pub sandboxes_max: Option<u32>,
+    /// vCPUs promised to all sandboxes, at most [default: 32 for each CPU of the host].
+    #[arg(long, env = "ATOLL_VCPU_MAX")]
+    pub vcpu_max: Option<u32>,
+    /// Memory promised to all sandboxes in MiB, at most [default: the host's less 1 GiB].
+    #[arg(long, env = "ATOLL_MEMORY_MIB_MAX")]
+    pub memory_mib_max: Option<u64>,
+}
+
+/// What runs sandboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// gVisor.
+    Gvisor,
+    /// The agent without any isolation, for tests.
+    Fake,
+}
+
+/// Every setting, decided.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// The address of the API.
+    pub listen: SocketAddr,
+    /// What runs sandboxes.
+    pub engine: EngineKind,
+    /// The `runsc` program.
+    pub runsc: PathBuf,
+    /// Who control runs as.
+    pub service_uid: u32,
+    /// Whether the default template is built at the first start.
+    pub system_templates: bool,
+    /// What the node can hold.
+    pub capacity: Capacity,
+}
+
+impl Settings {
+    /// Decides every setting; `self` is what flags and environment say.
+    ///
+    /// # Errors
+    /// When the file cannot be read or says something unknown, or a value makes no sense.
+    pub fn resolve(self, file: Option<&Path>) -> Result<Resolved> {
+        let settings = self.or(read(file)?);
+        let host = HostSize::read();
+        let capacity = Capacity {
+            sandboxes: settings.sandboxes_max.unwrap_or(1000),
+            vcpu: settings.vcpu_max.unwrap_or(host.cpus * VCPU_PER_CPU),
+            memory_mib: settings.memory_mib_max.unwrap_or(host.memory_mib.saturating_sub(HOST_MEMORY_MIB)),
+        };
+        let data_dir = settings.data_dir.unwrap_or_else(|| "/var/lib/atoll".into());
+        let engine = settings.engine.unwrap_or(EngineKind::Gvisor);
+        Ok(Resolved {
+            data_dir: std::path::absolute(&data_dir).context("the data directory")?,
+            listen: settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7070))),
+            engine,
+            system_templates: settings.system_templates.unwrap_or(engine != EngineKind::Fake),
+            runsc: settings.runsc.unwrap_or_else(|| "runsc".into()),
+            service_uid: settings.service_uid.unwrap_or(SERVICE_UID),
+            capacity,
+        })
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            data_dir: self.data_dir.or(other.data_dir),
+            listen: self.listen.or(other.listen),
+            engine: self.engine.or(other.engine),
+            runsc: self.runsc.or(other.runsc),
+            service_uid: self.service_uid.or(other.service_uid),
+            system_templates: self.system_templates.or(other.system_templates),
+            sandboxes_max: self.sandboxes_max.or(other.sandboxes_max),
+            vcpu_max: self.vcpu_max.or(other.vcpu_max),
+            memory_mib_max: self.memory_mib_max.or(other.memory_mib_max),
+        }
+    }
+}
+
+fn read(file: Option<&Path>) -> Result<Settings> {
+    let path = file.unwrap_or(Path::new(FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => String::new(),
+        Err(error) => bail!("the configuration file {}: {error}", path.display()),
+    };
+    toml::from_str(&text).with_context(|| format!("the configuration file {}", path.display()))
+}
+
+struct HostSize {
+    cpus: u32,
+    memory_mib: u64,
+}
+
+impl HostSize {
+    fn read() -> Self {
+        let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
+        let total = rustix::system::sysinfo();
+        let memory_mib = total.totalram * u64::from(total.mem_unit) / (1024 * 1024);
+        Self { cpus, memory_mib }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+        let file = file("sandboxes_max = 5\nvcpu_max = 7\n");
+        let flags = Settings { sandboxes_max: Some(3), ..Settings::default() };
+        let resolved = flags.resolve(Some(file.path())).unwrap();
+        assert_eq!((resolved.capacity.sandboxes, resolved.capacity.vcpu), (3, 7));
+        assert_eq!(resolved.listen.port(), 7070);
+    }
+
+    #[test]
+    fn an_unknown_setting_is_named() {
+        let file = file("sandbox_max = 5\n");
+        let error = format!("{:#}", Settings::default().resolve(Some(file.path())).unwrap_err());
+        assert!(error.contains("sandbox_max"), "{error}");
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let error = Settings::default().resolve(Some(Path::new("/nonexistent.toml"))).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent.toml"), "{error}");
+    }
+}

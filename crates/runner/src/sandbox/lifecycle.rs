@@ -1,0 +1,384 @@
+//! The life of a sandbox, as a pure function.
+//!
+//! ```text
+//!                    ┌──────────── Capture ───────────┐
+//!                    ▼                                │
+//!  (create)      ┌───────┐   CameUp   ┌─────────┐  Snapshot, Pause  ┌──────────────┐
+//!  ────────────► │starting│ ────────► │ running │ ────────────────► │ snapshotting │
+//!                └───┬───┘            └──┬───▲──┘ ◄──── captured ── └──────┬───────┘
+//!                    │                   │   │                             │ captured, to pause
+//!                    │                   │   │ CameUp                      ▼
+//!                    │                   │ ┌─┴─────────┐    Wake      ┌────────┐
+//!                    │                   │ │ unpausing │ ◄─────────── │ paused │
+//!                    │                   │ └─────┬─────┘              └───┬────┘
+//!                    ▼                   ▼       ▼                        ▼
+//!                ┌───────────────────────────────────────────────────────────┐  TornDown  ┌─────────┐
+//!                │                         deleting                          │ ─────────► │ deleted │
+//!                └───────────────────────────────────────────────────────────┘            └─────────┘
+//! ```
+//!
+//! At most one piece of [`Work`] is under way. A death that is decided while
+//! work is under way waits for it to end, and then takes everything down: so
+//! a delete always wins, and never races what it deletes.
+
+use wire::sandbox::{Death, Reason, State};
+
+/// Where a sandbox stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Life {
+    state: State,
+    /// What the task is doing for it right now.
+    work: Option<Work>,
+    /// The first cause of its end. Later ones are consequences.
+    death: Option<Death>,
+    /// Whether a capture under way ends in a pause.
+    pausing: bool,
+}
+
+/// Something that takes time and ends in an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Ends in [`Event::CameUp`] or [`Event::BringUpFailed`].
+    BringUp,
+    /// Ends in [`Event::Captured`] or [`Event::CaptureFailed`].
+    Capture,
+    /// Ends in [`Event::CameUp`] or [`Event::BringUpFailed`].
+    Restore,
+    /// Ends in [`Event::TornDown`] or [`Event::TearDownFailed`].
+    TearDown,
+}
+
+/// Everything that can happen to a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The machine runs and its agent answers.
+    CameUp,
+    /// It does not, for this reason.
+    BringUpFailed(String),
+    /// Somebody wants it gone.
+    Delete(Reason),
+    /// Its time is up.
+    TimeUp,
+    /// Its engine ended unasked.
+    EngineExited {
+        /// Whether by the memory limit.
+        out_of_memory: bool,
+        /// What was seen.
+        evidence: String,
+    },
+    /// Its agent stopped answering.
+    AgentLost(String),
+    /// Somebody wants a snapshot of it; it goes on afterwards.
+    Snapshot,
+    /// Somebody wants it paused.
+    Pause,
+    /// The snapshot is durable.
+    Captured,
+    /// The capture failed, and the machine still runs.
+    CaptureFailed(String),
+    /// A request needs it.
+    Wake,
+    /// Nothing of it is left on the host.
+    TornDown,
+    /// Something of it is left on the host.
+    TearDownFailed(String),
+}
+
+impl Life {
+    /// A sandbox that is about to be made, and the work to do so.
+    pub fn begin() -> (Self, Work) {
+        let life = Self { state: State::Starting, work: Some(Work::BringUp), death: None, pausing: false };
+        (life, Work::BringUp)
+    }
+
+    /// A sandbox found running after a restart of this process.
+    pub fn adopted() -> Self {
+        Self { state: State::Running, work: None, death: None, pausing: false }
+    }
+
+    /// A sandbox found dead or half made after a restart, and the work to clean up after it.
+    pub fn lost(death: Death) -> (Self, Work) {
+        let life =
+            Self { state: State::Deleting, work: Some(Work::TearDown), death: Some(death), pausing: false };
+        (life, Work::TearDown)
+    }
+
+    /// The state users see.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Why it is ending or has ended.
+    pub fn death(&self) -> Option<&Death> {
+        self.death.as_ref()
+    }
+
+    /// What happens next. The returned work is to be started now.
+    pub fn step(mut self, event: Event) -> (Self, Option<Work>) {
+        let next = match event {
+            Event::CameUp => self.came_up(),
+            Event::BringUpFailed(evidence) => self.bring_up_failed(evidence),
+            Event::Delete(reason) => self.die(reason, String::new()),
+            Event::TimeUp => self.time_up(),
+            Event::EngineExited { out_of_memory, evidence } => self.engine_exited(out_of_memory, evidence),
+            Event::AgentLost(evidence) => self.agent_lost(evidence),
+            Event::Snapshot => self.capture(false),
+            Event::Pause => self.capture(true),
+            Event::Captured => self.captured(),
+            Event::CaptureFailed(_) => self.capture_failed(),
+            Event::Wake => self.wake(),
+            Event::TornDown => self.torn_down(),
+            Event::TearDownFailed(_) => self.tear_down_failed(),
+        };
+        (self, next)
+    }
+
+    fn came_up(&mut self) -> Option<Work> {
+        if !matches!(self.work, Some(Work::BringUp | Work::Restore)) {
+            return None;
+        }
+        self.work = None;
+        if self.state == State::Deleting {
+            return self.start(Work::TearDown);
+        }
+        self.state = State::Running;
+        None
+    }
+
+    fn bring_up_failed(&mut self, evidence: String) -> Option<Work> {
+        if !matches!(self.work, Some(Work::BringUp | Work::Restore)) {
+            return None;
+        }
+        self.work = None;
+        self.die(Reason::CreateFailed, evidence);
+        self.start(Work::TearDown)
+    }
+
+    /// Decides that it ends, and starts taking it down unless other work has to end first.
+    fn die(&mut self, reason: Reason, evidence: String) -> Option<Work> {
+        if self.state == State::Deleted {
+            return None;
+        }
+        self.death.get_or_insert(Death { reason, evidence });
+        self.state = State::Deleting;
+        if self.work.is_none() { self.start(Work::TearDown) } else { None }
+    }
+
+    fn time_up(&mut self) -> Option<Work> {
+        match self.state {
+            State::Running => self.die(Reason::Timeout, String::new()),
+            _ => None,
+        }
+    }
+
+    fn engine_exited(&mut self, out_of_memory: bool, evidence: String) -> Option<Work> {
+        let reason = if out_of_memory { Reason::OutOfMemory } else { Reason::EngineLost };
+        match self.state {
+            State::Running | State::Snapshotting => self.die(reason, evidence),
+            _ => None,
+        }
+    }
+
+    fn agent_lost(&mut self, evidence: String) -> Option<Work> {
+        match self.state {
+            State::Running => self.die(Reason::AgentLost, evidence),
+            _ => None,
+        }
+    }
+
+    fn capture(&mut self, pausing: bool) -> Option<Work> {
+        if self.state != State::Running {
+            return None;
+        }
+        self.state = State::Snapshotting;
+        self.pausing = pausing;
+        self.start(Work::Capture)
+    }
+
+    fn captured(&mut self) -> Option<Work> {
+        if self.work != Some(Work::Capture) {
+            return None;
+        }
+        self.work = None;
+        match (self.state, self.pausing) {
+            (State::Deleting, _) => self.start(Work::TearDown),
+            (_, true) => {
+                self.state = State::Paused;
+                None
+            }
+            (_, false) => {
+                self.state = State::Running;
+                None
+            }
+        }
+    }
+
+    fn capture_failed(&mut self) -> Option<Work> {
+        self.pausing = false;
+        self.captured()
+    }
+
+    fn wake(&mut self) -> Option<Work> {
+        if self.state != State::Paused {
+            return None;
+        }
+        self.state = State::Unpausing;
+        self.start(Work::Restore)
+    }
+
+    fn torn_down(&mut self) -> Option<Work> {
+        if self.work == Some(Work::TearDown) {
+            self.work = None;
+            self.state = State::Deleted;
+        }
+        None
+    }
+
+    fn tear_down_failed(&mut self) -> Option<Work> {
+        if self.work != Some(Work::TearDown) {
+            return None;
+        }
+        self.start(Work::TearDown)
+    }
+
+    fn start(&mut self, work: Work) -> Option<Work> {
+        self.work = Some(work);
+        Some(work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_event() -> impl Strategy<Value = Event> {
+        let text = || Just(String::from("seen"));
+        prop_oneof![
+            Just(Event::CameUp),
+            text().prop_map(Event::BringUpFailed),
+            prop_oneof![Just(Reason::Deleted), Just(Reason::Timeout)].prop_map(Event::Delete),
+            Just(Event::TimeUp),
+            (any::<bool>(), text())
+                .prop_map(|(out_of_memory, evidence)| Event::EngineExited { out_of_memory, evidence }),
+            text().prop_map(Event::AgentLost),
+            Just(Event::Snapshot),
+            Just(Event::Pause),
+            Just(Event::Captured),
+            text().prop_map(Event::CaptureFailed),
+            Just(Event::Wake),
+            Just(Event::TornDown),
+            text().prop_map(Event::TearDownFailed),
+        ]
+    }
+
+    /// How work under way may end: well or badly.
+    fn ending(work: Work, well: bool) -> Event {
+        match (work, well) {
+            (Work::BringUp | Work::Restore, true) => Event::CameUp,
+            (Work::BringUp | Work::Restore, false) => Event::BringUpFailed("seen".into()),
+            (Work::Capture, true) => Event::Captured,
+            (Work::Capture, false) => Event::CaptureFailed("seen".into()),
+            (Work::TearDown, true) => Event::TornDown,
+            (Work::TearDown, false) => Event::TearDownFailed("seen".into()),
+        }
+    }
+
+    fn after(events: &[Event]) -> Life {
+        let (life, _) = Life::begin();
+        events.iter().fold(life, |life, event| life.step(event.clone()).0)
+    }
+
+    proptest! {
+        #[test]
+        fn delete_ends_in_deleted_from_every_reachable_state(
+            events in prop::collection::vec(any_event(), 0..40),
+            endings in prop::collection::vec(any::<bool>(), 0..6),
+        ) {
+            let mut life = after(&events).step(Event::Delete(Reason::Deleted)).0;
+            for well in endings.into_iter().chain([true, true]) {
+                let Some(work) = life.work else { break };
+                life = life.step(ending(work, well)).0;
+            }
+            prop_assert_eq!(life.state, State::Deleted);
+        }
+
+        #[test]
+        fn deleted_is_for_ever(events in prop::collection::vec(any_event(), 0..40), more in any_event()) {
+            let life = after(&events);
+            if life.state == State::Deleted {
+                let (after, work) = life.clone().step(more);
+                prop_assert_eq!(after, life);
+                prop_assert_eq!(work, None);
+            }
+        }
+
+        #[test]
+        fn the_first_cause_of_death_is_the_one_recorded(
+            events in prop::collection::vec(any_event(), 0..40), more in any_event(),
+        ) {
+            let life = after(&events);
+            if let Some(death) = life.death.clone() {
+                prop_assert_eq!(life.step(more).0.death, Some(death));
+            }
+        }
+
+        #[test]
+        fn nothing_ends_without_a_cause_and_nothing_alive_has_one(
+            events in prop::collection::vec(any_event(), 0..40),
+        ) {
+            let life = after(&events);
+            let ending = matches!(life.state, State::Deleting | State::Deleted);
+            prop_assert_eq!(ending, life.death.is_some());
+        }
+
+        #[test]
+        fn work_is_started_only_when_none_is_under_way(
+            events in prop::collection::vec(any_event(), 0..40), event in any_event(),
+        ) {
+            let life = after(&events);
+            let before = life.work;
+            let ends_it = before.is_some_and(|work| event == ending(work, true) || event == ending(work, false));
+            if let Some(started) = life.step(event).1 {
+                prop_assert!(before.is_none() || ends_it, "{:?} was started during {:?}", started, before);
+            }
+        }
+    }
+
+    #[test]
+    fn a_delete_during_bring_up_waits_for_it_and_then_takes_everything_down() {
+        let (life, work) = after(&[]).step(Event::Delete(Reason::Deleted));
+        assert_eq!((life.state(), work), (State::Deleting, None));
+        let (life, work) = life.step(Event::CameUp);
+        assert_eq!((life.state(), work), (State::Deleting, Some(Work::TearDown)));
+        assert_eq!(life.step(Event::TornDown).0.state(), State::Deleted);
+    }
+
+    #[test]
+    fn a_delete_during_restore_wins() {
+        let (life, _) = after(&[Event::CameUp, Event::Pause, Event::Captured, Event::Wake, Event::Delete(Reason::Deleted)])
+            .step(Event::CameUp);
+        assert_eq!((life.state(), life.work), (State::Deleting, Some(Work::TearDown)));
+    }
+
+    #[test]
+    fn a_take_down_that_fails_is_tried_again() {
+        let life = after(&[Event::CameUp, Event::TimeUp]);
+        let (life, again) = life.step(Event::TearDownFailed("busy".into()));
+        assert_eq!((life.state(), again), (State::Deleting, Some(Work::TearDown)));
+    }
+
+    #[test]
+    fn an_engine_killed_by_its_memory_limit_says_so() {
+        let exited = Event::EngineExited { out_of_memory: true, evidence: "oom_kill 1".into() };
+        let life = after(&[Event::CameUp, exited]);
+        assert_eq!(life.death().map(|death| death.reason), Some(Reason::OutOfMemory));
+    }
+
+    #[test]
+    fn a_snapshot_returns_to_running_and_a_pause_does_not() {
+        assert_eq!(after(&[Event::CameUp, Event::Snapshot, Event::Captured]).state(), State::Running);
+        assert_eq!(after(&[Event::CameUp, Event::Pause, Event::Captured]).state(), State::Paused);
+        assert_eq!(after(&[Event::CameUp, Event::Pause, Event::CaptureFailed("full".into())]).state(), State::Running);
+    }
+}

@@ -1,0 +1,6 @@
+//! One sandbox: its life as a pure function, what is remembered of it on
+//! disk, and the task that owns it.
+
+pub mod lifecycle;
+pub mod record;
+pub mod task;

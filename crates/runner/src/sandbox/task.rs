@@ -1,0 +1,459 @@
+//! The task that owns one sandbox: it alone feeds events to its life, does
+//! the work that follows, writes its record and says what it has become.
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{Exit, Machine, MachineSpec};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use wire::clock::Clock;
+use wire::guest::{Claim, GENERATION, NodeHello};
+use wire::id::SandboxId;
+use wire::node::{Observed, StepTime};
+use wire::sandbox::{Death, Reason, State};
+
+use super::lifecycle::{Event, Life, Work};
+use super::record::{Phase, Record};
+use crate::guest::Connection;
+use crate::node::Node;
+
+/// A fresh agent has so long to listen and to be claimed.
+const AGENT_START_BOUND: Duration = Duration::from_secs(30);
+/// An agent whose connection broke has so long to answer again before it is lost.
+const AGENT_RECONNECT_BOUND: Duration = Duration::from_secs(5);
+/// A machine whose agent fell silent has so long to be seen to have ended.
+const EXIT_GRACE: Duration = Duration::from_millis(500);
+/// How often a task looks at the clock, at least: a host that was suspended is noticed this late.
+const CLOCK_TICK: Duration = Duration::from_secs(1);
+/// Between two attempts to take down what would not go: doubled each time, up to the second.
+const TEAR_DOWN_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// Commands waiting for one task.
+const MAILBOX_COMMANDS_MAX: usize = 64;
+/// Below this share of a sandbox's memory, its agent starts to kill: one part in so many.
+const MEMORY_RESERVE_PART: u64 = 32;
+/// … but never with less left than this.
+const MEMORY_RESERVE_BYTES_MIN: u64 = 24 * 1024 * 1024;
+
+/// What others ask of a task.
+#[derive(Debug)]
+pub enum Command {
+    /// End it for this reason.
+    Delete(Reason),
+    /// A newer wish has been seen.
+    Generation(u64),
+}
+
+/// What others hold of a sandbox.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    task: AbortHandle,
+    commands: mpsc::Sender<Command>,
+    observed: watch::Receiver<Observed>,
+    guest: watch::Receiver<Option<Connection>>,
+    /// What it was made of, and what it takes of the node.
+    pub record: Arc<Record>,
+}
+
+impl Handle {
+    /// What it is now.
+    pub fn observed(&self) -> Observed {
+        self.observed.borrow().clone()
+    }
+
+    /// Stops the task where it stands, as a killed process would. The sandbox goes on without it.
+    pub fn abandon(&self) {
+        self.task.abort();
+    }
+
+    /// Asks the task; a task that has ended needs no asking.
+    pub async fn send(&self, command: Command) {
+        let _ = self.commands.send(command).await;
+    }
+
+    /// Waits until what it is satisfies `settled`, and returns that; or what it last was, if the task ended.
+    pub async fn wait(&self, settled: impl Fn(&Observed) -> bool) -> Observed {
+        let mut observed = self.observed.clone();
+        match observed.wait_for(settled).await {
+            Ok(seen) => seen.clone(),
+            Err(_) => self.observed(),
+        }
+    }
+
+    /// The connection to its agent, as soon as there is one; `None` when there will never be one again.
+    pub async fn guest(&self) -> Option<Connection> {
+        let mut guest = self.guest.clone();
+        let connection = guest.wait_for(Option::is_some).await.ok()?;
+        connection.clone()
+    }
+}
+
+type Doing = Pin<Box<dyn Future<Output = Result_> + Send>>;
+
+/// What a piece of work came to.
+enum Result_ {
+    Up { machine: Machine, connection: Connection, steps: Vec<StepTime> },
+    Event(Event),
+}
+
+/// The owner of one sandbox.
+pub struct Task {
+    node: Arc<Node>,
+    life: Life,
+    record: Record,
+    machine: Option<Machine>,
+    steps: Vec<StepTime>,
+    tear_downs: u32,
+    observed: watch::Sender<Observed>,
+    guest: watch::Sender<Option<Connection>>,
+    /// A redial under way, after the agent's connection broke.
+    redial: Option<Pin<Box<dyn Future<Output = Result<Connection, String>> + Send>>>,
+}
+
+impl Task {
+    /// Starts a sandbox whose record has just been written.
+    pub fn begin(node: Arc<Node>, record: Record) -> Handle {
+        let (life, work) = Life::begin();
+        Self::spawn(node, record, life, None, Some(work))
+    }
+
+    /// Takes over a sandbox that outlived an earlier process of ours.
+    pub fn adopt(node: Arc<Node>, record: Record, machine: Machine) -> Handle {
+        Self::spawn(node, record, Life::adopted(), Some(machine), None)
+    }
+
+    /// Cleans up after a sandbox that did not.
+    pub fn bury(node: Arc<Node>, record: Record, death: Death) -> Handle {
+        let (life, work) = Life::lost(death);
+        Self::spawn(node, record, life, None, Some(work))
+    }
+
+    fn spawn(
+        node: Arc<Node>,
+        record: Record,
+        life: Life,
+        machine: Option<Machine>,
+        work: Option<Work>,
+    ) -> Handle {
+        let (commands, mailbox) = mpsc::channel(MAILBOX_COMMANDS_MAX);
+        let (guest, guest_seen) = watch::channel(None);
+        let redial = machine.as_ref().map(|machine| redial(&node, machine, &record));
+        let mut task = Self {
+            observed: watch::channel(first_sight(&record, &life)).0,
+            node,
+            life,
+            record,
+            machine,
+            steps: Vec::new(),
+            tear_downs: 0,
+            guest,
+            redial,
+        };
+        task.remember();
+        task.publish();
+        let observed = task.observed.subscribe();
+        let record = Arc::new(task.record.clone());
+        let task = tokio::spawn(task.run(mailbox, work)).abort_handle();
+        Handle { task, commands, observed, guest: guest_seen, record }
+    }
+
+    async fn run(mut self, mut mailbox: mpsc::Receiver<Command>, work: Option<Work>) {
+        let mut doing = work.map(|work| self.start(work));
+        while !(self.life.state() == State::Deleted && doing.is_none()) {
+            let event = tokio::select! {
+                result = finished(&mut doing) => self.finish(result),
+                Some(command) = mailbox.recv() => self.command(command),
+                exit = ended(&self.machine) => Some(self.exited(exit)),
+                result = finished(&mut self.redial) => self.redialled(result),
+                () = disconnected(&self.guest), if self.redial.is_none() => self.disconnected(),
+                () = time_up(&*self.node.clock, &self.record.phase, self.life.state()) => Some(Event::TimeUp),
+            };
+            if let Some(event) = event {
+                doing = self.apply(event).or(doing);
+            }
+        }
+    }
+
+    /// Feeds one event to the life, and starts what follows from it.
+    fn apply(&mut self, event: Event) -> Option<Doing> {
+        tracing::debug!(sandbox = %self.record.id, state = %self.life.state(), ?event, "event");
+        let (life, work) = self.life.clone().step(event);
+        let changed = life.state() != self.life.state();
+        self.life = life;
+        if changed {
+            if self.life.state() != State::Running {
+                self.guest.send_replace(None);
+                self.redial = None;
+            }
+            self.remember();
+            self.publish();
+        }
+        work.map(|work| self.start(work))
+    }
+
+    fn start(&mut self, work: Work) -> Doing {
+        match work {
+            Work::BringUp | Work::Restore => Box::pin(bring_up(self.node.clone(), self.record.clone())),
+            Work::Capture => Box::pin(std::future::ready(Result_::Event(Event::CaptureFailed(
+                "this engine cannot capture a machine".into(),
+            )))),
+            Work::TearDown => {
+                let pause = tear_down_pause(self.tear_downs);
+                self.tear_downs += 1;
+                self.machine = None;
+                Box::pin(tear_down(self.node.clone(), self.record.id.clone(), pause))
+            }
+        }
+    }
+
+    fn finish(&mut self, result: Result_) -> Option<Event> {
+        match result {
+            Result_::Event(event) => Some(event),
+            Result_::Up { machine, connection, steps } => {
+                self.machine = Some(machine);
+                self.steps = steps;
+                let timeout_ms = u64::from(self.record.spec.timeout_seconds) * 1000;
+                self.record.phase =
+                    Phase::Running { deadline_boot_ms: self.node.clock.boot_ms() + timeout_ms };
+                self.guest.send_replace(Some(connection));
+                Some(Event::CameUp)
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Option<Event> {
+        match command {
+            Command::Delete(reason) => Some(Event::Delete(reason)),
+            Command::Generation(generation) => {
+                self.record.generation = self.record.generation.max(generation);
+                self.remember();
+                self.publish();
+                None
+            }
+        }
+    }
+
+    fn exited(&mut self, exit: Exit) -> Event {
+        self.machine = None;
+        Event::EngineExited { out_of_memory: exit.out_of_memory, evidence: exit.evidence }
+    }
+
+    fn disconnected(&mut self) -> Option<Event> {
+        self.guest.send_replace(None);
+        let machine = self.machine.as_ref()?;
+        tracing::info!(sandbox = %self.record.id, "the agent's connection broke; dialling again");
+        self.redial = Some(redial(&self.node, machine, &self.record));
+        None
+    }
+
+    fn redialled(&mut self, result: Result<Connection, String>) -> Option<Event> {
+        self.redial = None;
+        match result {
+            Ok(connection) => {
+                self.guest.send_replace(Some(connection));
+                None
+            }
+            Err(evidence) => Some(Event::AgentLost(evidence)),
+        }
+    }
+
+    /// Brings the record up to the life.
+    fn remember(&mut self) {
+        match (self.life.state(), self.life.death()) {
+            (State::Deleted, Some(death)) => {
+                self.record.phase =
+                    Phase::Deleted { death: death.clone(), at_wall_ms: self.node.clock.wall_ms() };
+            }
+            (_, Some(death)) => self.record.phase = Phase::Deleting { death: death.clone() },
+            (_, None) => {}
+        }
+        if let Err(error) = self.node.records.write(&self.record) {
+            // The old record still names the sandbox, so nothing of it can be lost sight of.
+            tracing::error!(sandbox = %self.record.id, %error, "its record cannot be written");
+        }
+    }
+
+    fn publish(&self) {
+        let observed = Observed {
+            generation: self.record.generation,
+            state: self.life.state(),
+            death: self.life.death().cloned(),
+            timeout_at_ms: self.timeout_at_ms(),
+            steps: self.steps.clone(),
+            id: self.record.id.clone(),
+        };
+        self.observed.send_replace(observed.clone());
+        self.node.changed(observed);
+    }
+
+    fn timeout_at_ms(&self) -> Option<u64> {
+        match self.record.phase {
+            Phase::Running { deadline_boot_ms } => {
+                let left = deadline_boot_ms.saturating_sub(self.node.clock.boot_ms());
+                Some(self.node.clock.wall_ms() + left)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn first_sight(record: &Record, life: &Life) -> Observed {
+    Observed {
+        id: record.id.clone(),
+        generation: record.generation,
+        state: life.state(),
+        death: life.death().cloned(),
+        timeout_at_ms: None,
+        steps: Vec::new(),
+    }
+}
+
+async fn bring_up(node: Arc<Node>, record: Record) -> Result_ {
+    // The semaphore is never closed, so an error cannot happen; without a permit it is merely slower.
+    let _permit = node.bring_ups.acquire().await.ok();
+    match try_bring_up(&node, &record).await {
+        Ok(up) => up,
+        Err(evidence) => {
+            tracing::warn!(sandbox = %record.id, evidence, "bring-up failed");
+            Result_::Event(Event::BringUpFailed(evidence))
+        }
+    }
+}
+
+async fn try_bring_up(node: &Node, record: &Record) -> Result<Result_, String> {
+    let image = node.image(&record.spec.image).map_err(|error| error.message)?;
+    let spec = MachineSpec { id: record.id.clone(), image, resources: record.spec.resources };
+    let up = node.engine.up(&spec).await.map_err(|error| chain(&error))?;
+    let began = std::time::Instant::now();
+    let connection = dial(node, &up.machine, record, AGENT_START_BOUND).await?;
+    let mut steps = up.steps;
+    steps.push(StepTime { step: "agent".into(), micros: began.elapsed().as_micros() as u64 });
+    Ok(Result_::Up { machine: up.machine, connection, steps })
+}
+
+async fn dial(node: &Node, machine: &Machine, record: &Record, bound: Duration) -> Result<Connection, String> {
+    let stream = node.engine.dial_agent(machine, bound).await.map_err(|error| chain(&error))?;
+    let hello =
+        NodeHello { generation: GENERATION, token: record.token.clone(), claim: Some(claim(node, record)) };
+    let (connection, _) = Connection::open(stream, hello, bound).await.map_err(|error| chain(&error))?;
+    Ok(connection)
+}
+
+fn claim(node: &Node, record: &Record) -> Claim {
+    let memory_bytes = u64::from(record.spec.resources.memory_mib) * 1024 * 1024;
+    Claim {
+        hostname: record.id.to_string(),
+        env: record.spec.env.clone(),
+        user: record.spec.user.clone(),
+        workdir: record.spec.workdir.clone(),
+        processes_max: record.spec.resources.processes_max,
+        memory_reserve_bytes: (memory_bytes / MEMORY_RESERVE_PART).max(MEMORY_RESERVE_BYTES_MIN),
+        shims: node.engine.shims(),
+    }
+}
+
+fn redial(
+    node: &Arc<Node>,
+    machine: &Machine,
+    record: &Record,
+) -> Pin<Box<dyn Future<Output = Result<Connection, String>> + Send>> {
+    let (node, machine, record) = (node.clone(), machine.clone(), record.clone());
+    Box::pin(async move {
+        let result = dial(&node, &machine, &record, AGENT_RECONNECT_BOUND).await;
+        if result.is_err() && tokio::time::timeout(EXIT_GRACE, machine.exited()).await.is_ok() {
+            // The agent is silent because its machine has ended: that is the cause to record.
+            return pending().await;
+        }
+        result
+    })
+}
+
+async fn tear_down(node: Arc<Node>, id: SandboxId, pause: Duration) -> Result_ {
+    tokio::time::sleep(pause).await;
+    Result_::Event(match node.engine.down(&id).await {
+        Ok(()) => Event::TornDown,
+        Err(error) => {
+            let evidence = chain(&error);
+            tracing::error!(sandbox = %id, evidence, "it could not be taken down; trying again");
+            Event::TearDownFailed(evidence)
+        }
+    })
+}
+
+/// Completes when the sandbox's time is up; never, if it has no time or is not running.
+async fn time_up(clock: &dyn Clock, phase: &Phase, state: State) {
+    let Phase::Running { deadline_boot_ms } = *phase else { return pending().await };
+    if state != State::Running {
+        return pending().await;
+    }
+    loop {
+        let left = deadline_boot_ms.saturating_sub(clock.boot_ms());
+        if left == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(left).min(CLOCK_TICK)).await;
+    }
+}
+
+/// None before the first attempt, then ever longer ones.
+fn tear_down_pause(attempts: u32) -> Duration {
+    let (first, longest) = TEAR_DOWN_PAUSE;
+    match attempts.checked_sub(1) {
+        None => Duration::ZERO,
+        Some(doublings) => first.saturating_mul(1 << doublings.min(16)).min(longest),
+    }
+}
+
+/// Drives what is under way; for ever, if nothing is.
+async fn finished<T>(doing: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match doing {
+        Some(future) => {
+            let result = future.await;
+            *doing = None;
+            result
+        }
+        None => pending().await,
+    }
+}
+
+async fn ended(machine: &Option<Machine>) -> Exit {
+    match machine {
+        Some(machine) => machine.exited().await,
+        None => pending().await,
+    }
+}
+
+async fn disconnected(guest: &watch::Sender<Option<Connection>>) {
+    let connection = guest.borrow().clone();
+    match connection {
+        Some(connection) => connection.closed().await,
+        None => pending().await,
+    }
+}
+
+/// An error and all its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn take_downs_are_repeated_at_once_and_then_ever_more_patiently() {
+        assert_eq!(tear_down_pause(0), Duration::ZERO);
+        assert_eq!(tear_down_pause(1), TEAR_DOWN_PAUSE.0);
+        assert_eq!(tear_down_pause(2), TEAR_DOWN_PAUSE.0 * 2);
+        assert_eq!(tear_down_pause(99), TEAR_DOWN_PAUSE.1);
+    }
+}

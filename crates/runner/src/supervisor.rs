@@ -1,0 +1,318 @@
+//! Who is here: finds or starts the one task that owns an id, admits or
+//! refuses newcomers, and takes over what an earlier process left.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use wire::id::SandboxId;
+use wire::node::{
+    Capacity, DeleteSandbox, Leak, NodeError, NodeErrorCode, Observed, PutSandbox, SandboxSpec,
+};
+use wire::sandbox::{Death, Reason, State};
+
+use crate::capacity::{admit, demand, plus};
+use crate::guest::Connection;
+use crate::leaks;
+use crate::node::Node;
+use crate::sandbox::record::{Phase, Record};
+use crate::sandbox::task::{Command, Handle, Task};
+
+/// A `PUT` waits so long for its sandbox to run or die.
+const SETTLE_BOUND: Duration = Duration::from_secs(60);
+/// A `DELETE` waits so long for its sandbox to be gone; after that it is surely going.
+const DELETE_BOUND: Duration = Duration::from_secs(30);
+/// A request for a sandbox that is coming up waits so long for its agent.
+const GUEST_BOUND: Duration = Duration::from_secs(60);
+/// The record of a sandbox nobody asked about is kept so long after its end.
+const TOMBSTONE_MS: u64 = 60 * 60 * 1000;
+/// Between two sweeps of such records.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// Strangers taken down at once after a start.
+const REAPERS_MAX: usize = 4;
+
+/// The sandboxes of a node.
+pub struct Supervisor {
+    /// What their tasks share.
+    pub node: Arc<Node>,
+    capacity: Capacity,
+    handles: Mutex<BTreeMap<SandboxId, Handle>>,
+}
+
+impl Supervisor {
+    /// Takes over what an earlier process left: what still runs is adopted, what does not is cleaned up
+    /// behind the open door.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub async fn open(node: Arc<Node>, capacity: Capacity) -> io::Result<Arc<Self>> {
+        let supervisor = Arc::new(Self { node, capacity, handles: Mutex::default() });
+        for record in supervisor.node.records.load()? {
+            let id = record.id.clone();
+            if let Some(handle) = supervisor.take_over(record).await {
+                supervisor.lock().insert(id, handle);
+            }
+        }
+        tokio::spawn(reap_strangers(supervisor.clone()));
+        tokio::spawn(sweep(Arc::downgrade(&supervisor)));
+        Ok(supervisor)
+    }
+
+    async fn take_over(&self, record: Record) -> Option<Handle> {
+        let node = self.node.clone();
+        let death = match &record.phase {
+            Phase::Deleted { death, .. } | Phase::Deleting { death } => death.clone(),
+            Phase::Starting => died(Reason::CreateFailed, "the node was restarted while it was coming up"),
+            Phase::Running { .. } if record.boot_id != node.boot_id => died(Reason::HostRestarted, ""),
+            Phase::Running { .. } => match node.engine.find(&record.id).await {
+                Ok(Some(machine)) => return Some(Task::adopt(node, record, machine)),
+                Ok(None) => died(Reason::EngineLost, "its engine was gone when the node came back"),
+                Err(error) => died(Reason::EngineLost, &crate::sandbox::task::chain(&error)),
+            },
+        };
+        Some(Task::bury(node, record, death))
+    }
+
+    /// Makes a sandbox what it should be, and returns what it is once that is settled.
+    ///
+    /// # Errors
+    /// [`NodeErrorCode::Stale`], [`NodeErrorCode::NoCapacity`], [`NodeErrorCode::NotFound`] for an image this
+    /// node does not have, [`NodeErrorCode::Timeout`].
+    pub async fn put(&self, id: SandboxId, put: PutSandbox) -> Result<Observed, NodeError> {
+        let handle = self.find_or_begin(&id, &put)?;
+        handle.send(Command::Generation(put.generation)).await;
+        let settled = handle.wait(|observed| !is_transition(observed.state) && observed.state != State::Deleting);
+        bounded(SETTLE_BOUND, settled).await
+    }
+
+    fn find_or_begin(&self, id: &SandboxId, put: &PutSandbox) -> Result<Handle, NodeError> {
+        let mut handles = self.lock();
+        if let Some(handle) = handles.get(id) {
+            let seen = handle.observed().generation;
+            if put.generation < seen {
+                let message = format!("generation {} is older than {seen}", put.generation);
+                return Err(NodeError::new(NodeErrorCode::Stale, message));
+            }
+            return Ok(handle.clone());
+        }
+        self.node.image(&put.spec.image)?;
+        admit(self.capacity, used(&handles), demand(&put.spec))?;
+        let record = Record::new(
+            id.clone(),
+            put.generation,
+            put.spec.clone(),
+            random_token()?,
+            self.node.boot_id.clone(),
+        );
+        let handle = Task::begin(self.node.clone(), record);
+        handles.insert(id.clone(), handle.clone());
+        Ok(handle)
+    }
+
+    /// Ends a sandbox and returns once nothing of it is left, or once that is only a matter of time.
+    pub async fn delete(&self, id: &SandboxId, delete: DeleteSandbox) -> Observed {
+        let Some(handle) = self.get(id) else { return never_seen(id.clone(), delete) };
+        handle.send(Command::Delete(delete.reason)).await;
+        let gone = handle.wait(|observed| observed.state == State::Deleted);
+        let observed = match bounded(DELETE_BOUND, gone).await {
+            Ok(observed) => observed,
+            Err(_) => handle.observed(),
+        };
+        if observed.state == State::Deleted {
+            self.forget(id);
+        }
+        observed
+    }
+
+    /// What a sandbox is.
+    pub fn observed(&self, id: &SandboxId) -> Option<Observed> {
+        self.get(id).map(|handle| handle.observed())
+    }
+
+    /// What each sandbox is.
+    pub fn all_observed(&self) -> Vec<Observed> {
+        self.lock().values().map(Handle::observed).collect()
+    }
+
+    /// The connection to a sandbox's agent, waiting for it to come up.
+    ///
+    /// # Errors
+    /// [`NodeErrorCode::NotFound`], [`NodeErrorCode::WrongState`] when it is ending, [`NodeErrorCode::Timeout`].
+    pub async fn guest(&self, id: &SandboxId) -> Result<Connection, NodeError> {
+        let handle = self.get(id).ok_or_else(|| not_found(id))?;
+        let connection = async {
+            tokio::select! {
+                connection = handle.guest() => connection,
+                _ = handle.wait(|observed| matches!(observed.state, State::Deleting | State::Deleted)) => None,
+            }
+        };
+        bounded(GUEST_BOUND, connection).await?.ok_or_else(|| ending(&handle.observed()))
+    }
+
+    /// What is promised to sandboxes, and what there is.
+    pub fn capacity(&self) -> (Capacity, Capacity) {
+        (self.capacity, used(&self.lock()))
+    }
+
+    /// The record of a sandbox, for people.
+    pub fn record(&self, id: &SandboxId) -> Option<Arc<Record>> {
+        self.get(id).map(|handle| handle.record)
+    }
+
+    /// Resources on the host whose sandbox is gone. Listed twice: what is in both lists is no passing moment.
+    ///
+    /// # Errors
+    /// When the engine cannot list what it owns.
+    pub async fn leaks(&self) -> Result<Vec<Leak>, engine::Error> {
+        let first = leaks::of(self.node.engine.owned().await?, |id| self.is_alive(id));
+        if first.is_empty() {
+            return Ok(first);
+        }
+        let second = leaks::of(self.node.engine.owned().await?, |id| self.is_alive(id));
+        Ok(leaks::in_both(first, &second))
+    }
+
+    /// Deletes everything, and returns when it is gone.
+    pub async fn delete_all(self: &Arc<Self>) {
+        let ids: Vec<_> = self.lock().keys().cloned().collect();
+        let mut deletes = JoinSet::new();
+        for id in ids {
+            let supervisor = self.clone();
+            deletes.spawn(async move {
+                let delete = DeleteSandbox { generation: u64::MAX, reason: Reason::Deleted };
+                supervisor.delete(&id, delete).await;
+            });
+        }
+        deletes.join_all().await;
+    }
+
+    /// Lets go of every sandbox as a killed process would: they go on, and are found again.
+    pub fn abandon(&self) {
+        let mut handles = self.lock();
+        handles.values().for_each(Handle::abandon);
+        handles.clear();
+    }
+
+    fn is_alive(&self, id: &SandboxId) -> bool {
+        self.observed(id).is_some_and(|observed| observed.state != State::Deleted)
+    }
+
+    fn get(&self, id: &SandboxId) -> Option<Handle> {
+        self.lock().get(id).cloned()
+    }
+
+    /// Drops the record of a sandbox that is gone.
+    fn forget(&self, id: &SandboxId) {
+        self.lock().remove(id);
+        if let Err(error) = self.node.records.remove(id) {
+            tracing::warn!(sandbox = %id, %error, "its record cannot be removed");
+        }
+    }
+
+    fn forget_the_long_dead(&self) {
+        let now = self.node.clock.wall_ms();
+        for record in self.node.records.load().unwrap_or_default() {
+            if matches!(record.phase, Phase::Deleted { at_wall_ms, .. } if at_wall_ms + TOMBSTONE_MS < now) {
+                self.forget(&record.id);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SandboxId, Handle>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes down what is on the host of sandboxes that nobody has a record of.
+async fn reap_strangers(supervisor: Arc<Supervisor>) {
+    let leaks = match supervisor.leaks().await {
+        Ok(leaks) => leaks,
+        Err(error) => return tracing::error!(%error, "the host's resources cannot be listed"),
+    };
+    let mut owners: Vec<SandboxId> = leaks.into_iter().filter_map(|leak| leak.owner).collect();
+    owners.dedup();
+    let mut reapers = JoinSet::new();
+    for owner in owners {
+        if reapers.len() >= REAPERS_MAX {
+            reapers.join_next().await;
+        }
+        let node = supervisor.node.clone();
+        reapers.spawn(async move {
+            tracing::warn!(sandbox = %owner, "cleaning up after a sandbox without a record");
+            if let Err(error) = node.engine.down(&owner).await {
+                tracing::error!(sandbox = %owner, %error, "it could not be taken down");
+            }
+        });
+    }
+    reapers.join_all().await;
+}
+
+async fn sweep(supervisor: std::sync::Weak<Supervisor>) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        match supervisor.upgrade() {
+            Some(supervisor) => supervisor.forget_the_long_dead(),
+            None => return,
+        }
+    }
+}
+
+fn used(handles: &BTreeMap<SandboxId, Handle>) -> Capacity {
+    let alive = handles.values().filter(|handle| handle.observed().state != State::Deleted);
+    let spec = |handle: &Handle| -> SandboxSpec { handle.record.spec.clone() };
+    alive.fold(Capacity::default(), |sum, handle| plus(sum, demand(&spec(handle))))
+}
+
+fn is_transition(state: State) -> bool {
+    matches!(state, State::Starting | State::Unpausing | State::Snapshotting)
+}
+
+async fn bounded<T>(bound: Duration, future: impl Future<Output = T>) -> Result<T, NodeError> {
+    let message = || format!("the sandbox did not settle within {} s", bound.as_secs());
+    tokio::time::timeout(bound, future)
+        .await
+        .map_err(|_| NodeError::new(NodeErrorCode::Timeout, message()))
+}
+
+fn died(reason: Reason, evidence: &str) -> Death {
+    Death { reason, evidence: evidence.to_owned() }
+}
+
+/// An id this node has never seen, or has forgotten, is gone.
+fn never_seen(id: SandboxId, delete: DeleteSandbox) -> Observed {
+    Observed {
+        id,
+        generation: delete.generation,
+        state: State::Deleted,
+        death: Some(died(delete.reason, "")),
+        timeout_at_ms: None,
+        steps: Vec::new(),
+    }
+}
+
+fn not_found(id: &SandboxId) -> NodeError {
+    NodeError::new(NodeErrorCode::NotFound, format!("this node has no sandbox {id}"))
+}
+
+fn ending(observed: &Observed) -> NodeError {
+    let reason = observed.death.as_ref().map_or("unknown", |death| death.reason.as_str());
+    NodeError::new(NodeErrorCode::WrongState, format!("the sandbox is {}: {reason}", observed.state))
+}
+
+fn random_token() -> Result<String, NodeError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| NodeError::new(NodeErrorCode::Internal, format!("no randomness: {error}")))?;
+    Ok(hex::encode(bytes))
+}
+
+/// The current boot of this host.
+///
+/// # Errors
+/// When `/proc` is not there.
+pub fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}

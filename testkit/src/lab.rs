@@ -1,0 +1,241 @@
+//! A whole fleet in one process.
+//!
+//! Control and node are the real ones, over a real socket; the clock is the
+//! test's, and so are the faults. What a story leaves behind fails it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use control::Control;
+use engine::steps::Faults;
+use runner::Runner;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use wire::id::NodeId;
+use wire::node::Capacity;
+
+use crate::clock::ManualClock;
+use crate::http::Client;
+use crate::images;
+use crate::machines::Kind;
+
+/// A part of the lab has so long to stop.
+const STOP_BOUND: Duration = Duration::from_secs(30);
+/// What a story waits for has so long to happen.
+const EVENTUALLY_BOUND: Duration = Duration::from_secs(60);
+
+/// A fleet to be.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    kind: Kind,
+    capacity: Capacity,
+}
+
+/// A fleet: one control, one node, an engine.
+pub struct Lab {
+    /// Speaks to control with the first key.
+    pub api: Client,
+    /// The time, as control and node see it.
+    pub clock: Arc<ManualClock>,
+    /// Which steps fail.
+    pub faults: Faults,
+    /// The engine it runs on.
+    pub kind: Kind,
+    key: String,
+    address: SocketAddr,
+    builder: Builder,
+    node: Option<NodePart>,
+    control: Option<Part>,
+    dir: TempDir,
+}
+
+/// Something that serves until it is told to stop.
+struct Part {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+struct NodePart {
+    runner: Runner,
+    serving: Part,
+}
+
+impl Lab {
+    /// A fleet on this engine, not yet started.
+    pub fn on(kind: Kind) -> Builder {
+        Builder { kind, capacity: Capacity { sandboxes: 200, vcpu: 400, memory_mib: 400 * 1024 } }
+    }
+}
+
+impl Builder {
+    /// A node that holds less.
+    pub fn capacity(mut self, sandboxes: u32) -> Self {
+        self.capacity.sandboxes = sandboxes;
+        self
+    }
+
+    /// Starts it, with the template built.
+    ///
+    /// # Panics
+    /// When it does not start: the story cannot begin.
+    pub async fn start(self) -> Lab {
+        self.try_start().await.expect("the lab starts")
+    }
+
+    async fn try_start(self) -> Result<Lab> {
+        let dir = tempfile::Builder::new().prefix("lab-").rand_bytes(8).tempdir_in("/tmp")?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        drop(listener);
+        let key = control::keys::generate()?;
+        let mut lab = Lab {
+            api: Client::new(format!("http://{address}"), key.clone()),
+            clock: Arc::default(),
+            faults: Faults::default(),
+            kind: self.kind,
+            key,
+            address,
+            builder: self,
+            node: None,
+            control: None,
+            dir,
+        };
+        lab.start_node().await?;
+        lab.start_control().await?;
+        let order = serde_json::json!({ "name": images::TEMPLATE });
+        lab.api.post("/v1/template/system", order).await.expect(200);
+        Ok(lab)
+    }
+}
+
+impl Lab {
+    /// Stops the node's process, in effect: sandboxes go on.
+    pub async fn stop_node(&mut self) {
+        if let Some(part) = self.node.take() {
+            part.serving.stop().await;
+            part.runner.supervisor().abandon();
+        }
+    }
+
+    /// Starts the node again.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_node(&mut self) -> Result<()> {
+        let images = match self.kind {
+            Kind::Fake => images::nominal(&self.dir.path().join("images"))?,
+            Kind::Gvisor => images::real().await?,
+        };
+        let runner = Runner::open(runner::Config {
+            id: NodeId::from_entropy([1; 20]),
+            records_dir: self.dir.path().join("records"),
+            images,
+            engine: self.kind.open(self.dir.path(), self.faults.clone()).await?,
+            clock: self.clock.clone(),
+            capacity: self.builder.capacity,
+            bring_ups_max: 4,
+        })
+        .await?;
+        let socket = self.node_socket();
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket)?;
+        let serving = runner.clone();
+        let serving = Part::start(|stop| async move { drop(serving.serve(listener, stop).await) });
+        self.node = Some(NodePart { runner, serving });
+        Ok(())
+    }
+
+    /// Stops control's process, in effect.
+    pub async fn stop_control(&mut self) {
+        if let Some(part) = self.control.take() {
+            part.stop().await;
+        }
+    }
+
+    /// Starts control again, on the same store and address.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_control(&mut self) -> Result<()> {
+        let config = control::Config {
+            data_dir: self.dir.path().join("control"),
+            nodes: vec![control::NodeAddress { socket: self.node_socket() }],
+            clock: self.clock.clone(),
+            first_key: Some(self.key.clone()),
+            limits: control::Limits { sweep_interval: Duration::from_millis(200), ..Default::default() },
+            metrics: control::MetricsPage::new(String::new),
+        };
+        let control = Control::open(config).await?;
+        let listener = TcpListener::bind(self.address).await.context("the lab's address")?;
+        self.control = Some(Part::start(|stop| async move { drop(control.serve(listener, stop).await) }));
+        Ok(())
+    }
+
+    /// The node's own view, past control.
+    ///
+    /// # Panics
+    /// When the node is stopped.
+    pub fn runner(&self) -> &Runner {
+        &self.node.as_ref().expect("the node runs").runner
+    }
+
+    /// Where everything of this lab is.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn node_socket(&self) -> PathBuf {
+        self.dir.path().join("node.sock")
+    }
+
+    /// Deletes everything and checks that nothing is left, in the store, on the node or on the host.
+    ///
+    /// # Panics
+    /// When something is left; it is named.
+    pub async fn end(mut self) {
+        self.faults.clear();
+        self.runner().supervisor().delete_all().await;
+        let engine = &self.runner().supervisor().node.engine;
+        let left = engine.owned().await.expect("the engine lists what it owns");
+        assert!(left.is_empty(), "left on the host: {left:#?}");
+        self.stop_control().await;
+        let runner = self.runner().clone();
+        self.stop_node().await;
+        runner.close().await;
+    }
+}
+
+impl Part {
+    fn start<F>(serve: impl FnOnce(Stop) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (stop, stopped) = oneshot::channel();
+        let stopped: Stop = Box::pin(async move { drop(stopped.await) });
+        Self { stop, task: tokio::spawn(serve(stopped)) }
+    }
+
+    async fn stop(self) {
+        let _ = self.stop.send(());
+        tokio::time::timeout(STOP_BOUND, self.task).await.expect("it stops in time").expect("it does not panic");
+    }
+}
+
+type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Waits until `holds`, which is asked again and again.
+///
+/// # Panics
+/// When it never does.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < EVENTUALLY_BOUND, "this never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,112 @@
+//! Commands.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Method;
+use serde_json::{Value, json};
+use testkit::lab::{Builder, Lab};
+
+use super::{execute, run, sandbox};
+
+pub async fn a_signal_and_a_timeout_are_told_apart_from_an_exit(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    assert_eq!(run(&lab, &id, "kill -9 $$").await["exit_code"], 137);
+    let slow = json!({ "command": "echo begun; sleep 100 & sleep 100", "timeout": 1 });
+    let ended = execute(&lab, &id, slow).await.expect(200).json();
+    assert_eq!(ended, json!({ "exit_code": 124, "stdout": "begun\n", "stderr": "", "timed_out": true }));
+    assert_eq!(run(&lab, &id, "exit 124").await.get("timed_out"), None);
+    lab.end().await;
+}
+
+pub async fn a_background_child_does_not_hold_the_answer(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let ended = run(&lab, &id, "(while :; do echo tick; sleep 0.05; done) & echo $! > pid; echo started").await;
+    assert!(ended["stdout"].as_str().unwrap().contains("started"), "{ended}");
+    // It must outlive the command that started it, and its writes must not kill it.
+    let alive = run(&lab, &id, "sleep 0.3; kill -0 $(cat pid) && echo alive; kill $(cat pid)").await;
+    assert_eq!(alive["stdout"], "alive\n", "{alive}");
+    lab.end().await;
+}
+
+pub async fn long_commands_and_here_documents_work(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let long = format!("cat <<'END' | wc -c\n{}\nEND\n", "x".repeat(1024 * 1024));
+    assert_eq!(run(&lab, &id, &long).await["stdout"], "1048577\n");
+    assert_eq!(run(&lab, &id, "python3 - <<'END'\nprint('from a here-document')\nEND").await["stdout"], "from a here-document\n");
+    assert_eq!(run(&lab, &id, "cat").await, json!({ "exit_code": 0, "stdout": "", "stderr": "" }));
+    lab.end().await;
+}
+
+pub async fn much_output_arrives_whole(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let ended = run(&lab, &id, "head -c 5000000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' y >&2").await;
+    assert_eq!(ended["stdout"].as_str().unwrap(), "x".repeat(5_000_000));
+    assert_eq!(ended["stderr"].as_str().unwrap(), "y".repeat(300_000));
+    lab.end().await;
+}
+
+pub async fn a_stream_ends_with_how_the_command_ended(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let events = stream(&lab, &id, json!({ "command": "printf 'a\\377\\n'; sleep 0.1; echo b >&2; exit 5" })).await;
+    let numbers: Vec<_> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, Vec::from_iter(0..events.len() as u64));
+    assert_eq!(events[0]["type"], "started");
+    assert_eq!(said(&events, "stdout"), b"a\xff\n");
+    assert_eq!(said(&events, "stderr"), b"b\n");
+    let last = events.last().unwrap();
+    assert_eq!((&last["type"], &last["exit_code"], &last["how"]), (&json!("exit"), &json!(5), &json!("exited")));
+    lab.end().await;
+}
+
+pub async fn many_commands_at_once_keep_their_output_apart(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let commands: Vec<_> = (0..40)
+        .map(|number| {
+            let (api, path) = (lab.api.clone(), format!("/v1/sandbox/{id}/process/execute"));
+            let body = json!({ "command": format!("for i in 1 2 3; do echo {number}; done; exit {number}") });
+            tokio::spawn(async move { api.post(&path, body).await.expect(200).json() })
+        })
+        .collect();
+    for (number, command) in commands.into_iter().enumerate() {
+        let ended = command.await.unwrap();
+        assert_eq!(ended["exit_code"], number);
+        assert_eq!(ended["stdout"], format!("{number}\n").repeat(3));
+    }
+    lab.end().await;
+}
+
+pub async fn what_cannot_be_started_is_named(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let missing = execute(&lab, &id, json!({ "argv": ["no-such-program"] })).await.expect(404);
+    assert!(missing.json()["message"].as_str().unwrap().contains("no-such-program"), "{missing:?}");
+    let nowhere = execute(&lab, &id, json!({ "command": "true", "cwd": "/no/such/place" })).await.expect(404);
+    assert!(nowhere.json()["message"].as_str().unwrap().contains("/no/such/place"), "{nowhere:?}");
+    for body in [json!({}), json!({ "command": "a", "argv": ["b"] }), json!({ "command": 7 })] {
+        let answer = execute(&lab, &id, body).await.expect(400).json();
+        assert_eq!(answer["errors"][0]["field"], "command", "{answer}");
+    }
+    lab.end().await;
+}
+
+async fn stream(lab: &Lab, id: &str, body: Value) -> Vec<Value> {
+    let path = format!("/v1/sandbox/{id}/process/stream");
+    let headers = [("content-type", "application/json")];
+    let answer = lab.api.send(Method::POST, &path, &headers, body.to_string().into()).await.expect(200);
+    assert_eq!(answer.headers["content-type"], "text/event-stream");
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
+    data.map(|json| serde_json::from_str(json).unwrap()).collect()
+}
+
+/// All bytes of one channel.
+fn said(events: &[Value], channel: &str) -> Vec<u8> {
+    let of_channel = events.iter().filter(|event| event["type"] == channel);
+    of_channel.flat_map(|event| STANDARD.decode(event["data"].as_str().unwrap()).unwrap()).collect()
+}

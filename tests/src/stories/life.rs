@@ -1,0 +1,113 @@
+//! From create to delete.
+
+use std::time::Duration;
+
+use serde_json::json;
+use testkit::lab::{Builder, eventually};
+use testkit::machines::Kind;
+
+use super::{execute, run, sandbox, shown};
+use crate::id_of;
+
+pub async fn a_program_runs_and_its_output_and_code_come_back(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let body = json!({ "argv": ["python3", "-c", "import sys; print(6*7); print('no', file=sys.stderr); sys.exit(3)"] });
+    let ended = execute(&lab, &id, body).await.expect(200).json();
+    assert_eq!(ended, json!({ "exit_code": 3, "stdout": "42\n", "stderr": "no\n" }));
+    lab.end().await;
+}
+
+pub async fn a_sandbox_is_shown_as_the_contract_says(lab: Builder) {
+    let lab = lab.start().await;
+    let asked = json!({ "template_name": "system/debian:bookworm", "vcpu": 2, "memory": 512, "timeout": 60,
+        "auto_pause": false, "env_vars": null, "network_policy": { "mode": "allow-all" } });
+    let created = lab.api.post("/v1/sandbox", asked).await.expect(201).json();
+    assert_eq!(created["state"], "running");
+    assert_eq!((&created["vcpu"], &created["memory"], &created["timeout"]), (&json!(2), &json!(512), &json!(60)));
+    assert_eq!(created["mounts"], json!([]));
+    assert_eq!(created["network_policy"], json!({ "mode": "allow-all" }));
+    let id = id_of(&created);
+    assert_eq!(shown(&lab, &id).await["state"], "running");
+    let listed = lab.api.get("/v1/sandboxes?state=running").await.expect(200).json();
+    assert_eq!((&listed["total_items"], &listed["items"][0]["id"]), (&json!(1), &json!(id)));
+    lab.end().await;
+}
+
+pub async fn environment_workdir_and_user_are_those_of_template_and_request(lab: Builder) {
+    let lab = lab.start().await;
+    let asked = json!({ "env_vars": { "GREETING": "hello there", "PATH_LIKE": "a:b" } });
+    let id = id_of(&lab.api.post("/v1/sandbox", asked).await.expect(201).json());
+    let body = json!({ "command": "echo \"$GREETING|$PATH_LIKE|$ONCE|$LANG\"; pwd", "envs": { "ONCE": "only now" } });
+    let ended = execute(&lab, &id, body).await.expect(200).json();
+    let lines: Vec<_> = ended["stdout"].as_str().unwrap().lines().collect();
+    assert_eq!(lines[0], "hello there|a:b|only now|C.UTF-8");
+    assert!(lines[1].ends_with("/workspace"), "{lines:?}");
+    if lab.kind != Kind::Fake {
+        assert_eq!(run(&lab, &id, "id -un; echo $HOME; hostname").await["stdout"], format!("user\n/home/user\n{id}\n"));
+        assert_eq!(run(&lab, &id, "touch /home/user/a /workspace/b /tmp/c && echo ok").await["stdout"], "ok\n");
+    }
+    lab.end().await;
+}
+
+pub async fn a_sandbox_ends_when_its_time_is_up(lab: Builder) {
+    let lab = lab.start().await;
+    let id = id_of(&lab.api.post("/v1/sandbox", json!({ "timeout": 100 })).await.expect(201).json());
+    lab.clock.set_wall_ms(0);
+    lab.clock.advance(Duration::from_secs(99));
+    assert_eq!(run(&lab, &id, "echo still here").await["stdout"], "still here\n");
+    lab.clock.advance(Duration::from_secs(1));
+    eventually("the sandbox ends", async || shown(&lab, &id).await["state"] == "deleted").await;
+    assert_eq!(shown(&lab, &id).await["reason"], "timeout");
+    assert_eq!(lab.api.get("/v1/sandboxes").await.expect(200).json()["total_items"], 0);
+    lab.end().await;
+}
+
+pub async fn delete_twice_is_as_good_as_once(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let path = format!("/v1/sandbox/{id}");
+    let (first, second) = tokio::join!(lab.api.delete(&path), lab.api.delete(&path));
+    first.expect(204);
+    second.expect(204);
+    lab.api.delete(&format!("{path}/")).await.expect(204);
+    let gone = shown(&lab, &id).await;
+    assert_eq!((&gone["state"], &gone["reason"]), (&json!("deleted"), &json!("deleted")));
+    execute(&lab, &id, json!({ "command": "true" })).await.expect(404);
+    lab.end().await;
+}
+
+pub async fn two_sandboxes_share_nothing(lab: Builder) {
+    let lab = lab.start().await;
+    let (a, b) = tokio::join!(sandbox(&lab), sandbox(&lab));
+    assert_ne!(a, b);
+    super::write(&lab, &a, "/workspace/mine", "secret").await.expect(204);
+    super::read(&lab, &b, json!({ "path": "/workspace/mine" })).await.expect(404);
+    lab.api.delete(&format!("/v1/sandbox/{a}")).await.expect(204);
+    assert_eq!(run(&lab, &b, "echo on").await["stdout"], "on\n");
+    lab.end().await;
+}
+
+pub async fn a_hundred_creates_at_once_end_in_sandboxes_or_clean_refusals(lab: Builder) {
+    const ROOM: u32 = 12;
+    let lab = lab.capacity(ROOM).start().await;
+    let creates: Vec<_> = (0..100)
+        .map(|_| {
+            let api = lab.api.clone();
+            tokio::spawn(async move { api.post("/v1/sandbox", json!({})).await })
+        })
+        .collect();
+    let mut made = 0;
+    for create in creates {
+        let answer = create.await.unwrap();
+        if answer.status.as_u16() == 201 {
+            made += 1;
+        } else {
+            assert!(answer.headers.contains_key("retry-after"), "{:?}", answer.headers);
+            answer.expect(503);
+        }
+    }
+    assert_eq!(made, ROOM);
+    assert_eq!(lab.api.get("/v1/sandboxes?state=running").await.expect(200).json()["total_items"], ROOM);
+    lab.end().await;
+}
