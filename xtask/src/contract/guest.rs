@@ -1,0 +1,205 @@
+//! `contract/guest.txt`: the guest protocol.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use anyhow::Result;
+use bytes::{Bytes, BytesMut};
+use wire::guest::frame::{self, Body, Channel, Frame};
+use wire::guest::{
+    AGENT_TCP_PORT, AgentHello, Claim, Command, Done, Error, ErrorCode, Exec, ExecCause, ExecEnd, GENERATION,
+    Head, NodeHello, OLDEST_GENERATION, Outcome, Part, ReadFile, Request, Shims, Status, WriteFile,
+};
+
+use super::{COMMAND, every_variant, example};
+
+/// The whole file.
+pub fn text() -> Result<String> {
+    let mut out = format!("The guest protocol, as `wire::guest` has it. Written by `{COMMAND}`.\n");
+    section(&mut out, "Numbers", &numbers());
+    section(&mut out, "Frames: kind, name, example on stream 7 in hexadecimal", &frames());
+    section(&mut out, "NodeHello", &node_hello()?);
+    section(&mut out, "AgentHello", &agent_hello()?);
+    section(&mut out, "Open: Request", &requests()?);
+    section(&mut out, "Open: Command, in Request::Exec", &commands()?);
+    section(&mut out, "Open: Part, in Request::ReadFile", &parts()?);
+    section(&mut out, "Head", &heads()?);
+    section(&mut out, "End: Outcome", &outcomes()?);
+    section(&mut out, "End: ExecCause, in Done::Exec", &causes()?);
+    section(&mut out, "End: ErrorCode, in Error", &error_codes()?);
+    Ok(out)
+}
+
+fn section(out: &mut String, title: &str, lines: &[String]) {
+    // Writing to a string cannot fail.
+    let _ = write!(out, "\n{title}\n");
+    lines.iter().for_each(|line| {
+        let _ = writeln!(out, "  {line}");
+    });
+}
+
+fn numbers() -> Vec<String> {
+    let numbers = [
+        ("GENERATION", u64::from(GENERATION)),
+        ("OLDEST_GENERATION", u64::from(OLDEST_GENERATION)),
+        ("AGENT_TCP_PORT", u64::from(AGENT_TCP_PORT)),
+        ("frame::CONNECTION", u64::from(frame::CONNECTION)),
+        ("frame::DATA_BYTES_MAX", frame::DATA_BYTES_MAX as u64),
+        ("frame::MESSAGE_BYTES_MAX", frame::MESSAGE_BYTES_MAX as u64),
+        ("frame::INITIAL_CREDIT_BYTES", u64::from(frame::INITIAL_CREDIT_BYTES)),
+        ("frame::STREAMS_MAX", frame::STREAMS_MAX as u64),
+    ];
+    numbers.map(|(name, number)| format!("{name:<28} {number}")).to_vec()
+}
+
+fn frames() -> Vec<String> {
+    let json = || Bytes::from_static(b"{}");
+    let data = || Bytes::from_static(b"hi");
+    [
+        ("Hello", Body::Hello(json())),
+        ("Open", Body::Open(json())),
+        ("Data, Stdin", Body::Data(Channel::Stdin, data())),
+        ("Data, Stdout", Body::Data(Channel::Stdout, data())),
+        ("Data, Stderr", Body::Data(Channel::Stderr, data())),
+        ("Eof", Body::Eof(Channel::Stdin)),
+        ("Credit", Body::Credit(65_536)),
+        ("Head", Body::Head(json())),
+        ("End", Body::End(json())),
+        ("Cancel", Body::Cancel),
+    ]
+    .map(|(name, body)| frame_line(name, body))
+    .to_vec()
+}
+
+fn frame_line(name: &str, body: Body) -> String {
+    // No kind without an example: this does not compile when there is one more.
+    match body {
+        Body::Hello(_) | Body::Open(_) | Body::Head(_) | Body::End(_) => {}
+        Body::Data(Channel::Stdin | Channel::Stdout | Channel::Stderr, _) => {}
+        Body::Eof(_) | Body::Credit(_) | Body::Cancel => {}
+    }
+    let mut bytes = BytesMut::new();
+    Frame::new(7, body).encode(&mut bytes);
+    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}  {name:<13} {}", bytes[8], hex.join(" "))
+}
+
+fn env() -> BTreeMap<String, String> {
+    BTreeMap::from([("LANG".into(), "C.UTF-8".into())])
+}
+
+fn node_hello() -> Result<Vec<String>> {
+    let claim = Claim {
+        hostname: "sbx".into(),
+        env: env(),
+        user: "user:group".into(),
+        workdir: "/workspace".into(),
+        processes_max: 4096,
+        memory_reserve_bytes: 33_554_432,
+        shims: Shims { mask_close_range: true, uncover_tmp: false },
+    };
+    let first = NodeHello { generation: 1, token: "00ff".into(), claim: Some(claim) };
+    let again = NodeHello { claim: None, ..first.clone() };
+    Ok(vec![example(&first)?, example(&again)?])
+}
+
+fn agent_hello() -> Result<Vec<String>> {
+    let hello = AgentHello { generation: 1, agent_version: "0.1.0".into(), claimed_now: true, refused: None };
+    let refusal =
+        AgentHello { claimed_now: false, refused: Some("the token is wrong".into()), ..hello.clone() };
+    Ok(vec![example(&hello)?, example(&refusal)?])
+}
+
+fn requests() -> Result<Vec<String>> {
+    let exec = Exec {
+        command: Command::Shell("echo $A".into()),
+        cwd: Some("src".into()),
+        env: env(),
+        user: Some("root".into()),
+        timeout_ms: Some(30_000),
+        stdin: true,
+    };
+    let bare =
+        Exec { cwd: None, env: BTreeMap::new(), user: None, timeout_ms: None, stdin: false, ..exec.clone() };
+    let mut examples = every_variant!(Request {
+        Request::Exec(_) => Request::Exec(exec),
+        Request::ReadFile(_) => Request::ReadFile(ReadFile { path: "a".into(), part: Part::Whole }),
+        Request::WriteFile(_) => Request::WriteFile(WriteFile { path: "a".into(), mode: Some(0o755) }),
+        Request::Status => Request::Status,
+    });
+    examples.insert(1, example(&Request::Exec(bare))?);
+    Ok(examples)
+}
+
+fn commands() -> Result<Vec<String>> {
+    Ok(every_variant!(Command {
+        Command::Argv(_) => Command::Argv(vec!["ls".into(), "-l".into()]),
+        Command::Shell(_) => Command::Shell("ls -l".into()),
+    }))
+}
+
+fn parts() -> Result<Vec<String>> {
+    Ok(every_variant!(Part {
+        Part::Whole => Part::Whole,
+        Part::Bytes { .. } => Part::Bytes { offset: 10, limit: Some(20) },
+        Part::Head { .. } => Part::Head { lines: 3 },
+        Part::Tail { .. } => Part::Tail { lines: 3 },
+    }))
+}
+
+fn heads() -> Result<Vec<String>> {
+    Ok(every_variant!(Head {
+        Head::File { .. } => Head::File { size_bytes: 5 },
+        Head::Process { .. } => Head::Process { pid: 42 },
+    }))
+}
+
+fn outcomes() -> Result<Vec<String>> {
+    let exited = ExecEnd { exit_code: Some(3), signal: None, cause: ExecCause::Itself };
+    let killed = ExecEnd { exit_code: None, signal: Some(9), cause: ExecCause::Timeout };
+    let status = Status {
+        agent_version: "0.1.0".into(),
+        uptime_seconds: 60,
+        processes: 2,
+        requests: 1,
+        memory_total_bytes: 1_073_741_824,
+        memory_available_bytes: 536_870_912,
+        agent_resident_bytes: 1_048_576,
+        memory_kills: 0,
+    };
+    let mut examples = every_variant!(Outcome {
+        Ok(Done::Exec(_)) => Ok(Done::Exec(exited)),
+        Ok(Done::Read { .. }) => Ok(Done::Read { bytes: 5 }),
+        Ok(Done::Write { .. }) => Ok(Done::Write { bytes: 5 }),
+        Ok(Done::Status(_)) => Ok(Done::Status(status)),
+        Err(Error { .. }) => Err(Error { code: ErrorCode::NotFound, message: "a: no such file".into() }),
+    });
+    examples.insert(1, example::<Outcome>(&Ok(Done::Exec(killed)))?);
+    Ok(examples)
+}
+
+fn causes() -> Result<Vec<String>> {
+    Ok(every_variant!(ExecCause {
+        ExecCause::Itself => ExecCause::Itself,
+        ExecCause::Timeout => ExecCause::Timeout,
+        ExecCause::OutOfMemory => ExecCause::OutOfMemory,
+        ExecCause::Cancelled => ExecCause::Cancelled,
+    }))
+}
+
+fn error_codes() -> Result<Vec<String>> {
+    Ok(every_variant!(ErrorCode {
+        ErrorCode::NotFound => ErrorCode::NotFound,
+        ErrorCode::PermissionDenied => ErrorCode::PermissionDenied,
+        ErrorCode::IsADirectory => ErrorCode::IsADirectory,
+        ErrorCode::NotADirectory => ErrorCode::NotADirectory,
+        ErrorCode::AlreadyExists => ErrorCode::AlreadyExists,
+        ErrorCode::DiskFull => ErrorCode::DiskFull,
+        ErrorCode::ProcessLimit => ErrorCode::ProcessLimit,
+        ErrorCode::TooLarge => ErrorCode::TooLarge,
+        ErrorCode::Invalid => ErrorCode::Invalid,
+        ErrorCode::Unsupported => ErrorCode::Unsupported,
+        ErrorCode::Cancelled => ErrorCode::Cancelled,
+        ErrorCode::Io => ErrorCode::Io,
+    }))
+}

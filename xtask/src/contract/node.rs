@@ -1,0 +1,180 @@
+//! `contract/node.json`: examples of every word between control and a node.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use wire::id::{ENTROPY_BYTES, NodeId, SandboxId};
+use wire::image::{Digest, ImageConfig};
+use wire::node::{
+    BuildEvent, BuildSystemImage, BuiltImage, Capacity, DeleteSandbox, GUEST_CONTENT_TYPE, GUEST_STREAM,
+    Inspection, Leak, NodeError, NodeErrorCode, NodeReport, Observed, PutSandbox, SandboxSpec, StepTime,
+};
+use wire::sandbox::{Death, Reason, Resources, State};
+
+use super::{COMMAND, every_variant, example};
+
+/// The whole file.
+pub fn text() -> Result<String> {
+    let types = [
+        ("PutSandbox", vec![put()?]),
+        ("DeleteSandbox", vec![example(&DeleteSandbox { generation: 3, reason: Reason::Deleted })?]),
+        ("Observed", observed()?),
+        ("State", states()?),
+        ("Reason", reasons()?),
+        ("NodeReport", vec![report()?]),
+        ("Inspection", vec![inspection()?]),
+        ("Leak", leaks()?),
+        ("BuildSystemImage", vec![example(&BuildSystemImage { name: "system/debian:bookworm".into() })?]),
+        ("BuildEvent", build_events()?),
+        ("NodeError", errors()?),
+    ];
+    let entries = types.map(|(name, examples)| entry(name, &examples));
+    Ok(format!(
+        "{{\n  \"written_by\": {},\n  \"guest_content_type\": {},\n  \"guest_stream\": {GUEST_STREAM},\n  \
+         \"status_of_error_code\": {{\n{}\n  }},\n  \"examples\": {{\n{}\n  }}\n}}\n",
+        json!(COMMAND),
+        json!(GUEST_CONTENT_TYPE),
+        statuses()?,
+        entries.join(",\n"),
+    ))
+}
+
+/// One type, an example a line: a changed field is a changed line.
+fn entry(name: &str, examples: &[String]) -> String {
+    let lines: Vec<String> = examples.iter().map(|example| format!("      {example}")).collect();
+    format!("    \"{name}\": [\n{}\n    ]", lines.join(",\n"))
+}
+
+fn sandbox() -> SandboxId {
+    SandboxId::from_entropy([7; ENTROPY_BYTES])
+}
+
+fn digest() -> Digest {
+    Digest::from_sha256([7; 32])
+}
+
+fn env() -> BTreeMap<String, String> {
+    BTreeMap::from([("LANG".into(), "C.UTF-8".into())])
+}
+
+fn config() -> ImageConfig {
+    ImageConfig {
+        entrypoint: Some(vec!["/init".into()]),
+        cmd: Some(vec!["--quiet".into()]),
+        working_dir: "/workspace".into(),
+        user: "user".into(),
+        env: Some(env()),
+    }
+}
+
+fn put() -> Result<String> {
+    let spec = SandboxSpec {
+        image: digest(),
+        resources: Resources { vcpu: 1, memory_mib: 1024, disk_mib: 10_240, processes_max: 4096 },
+        timeout_seconds: 300,
+        env: env(),
+        workdir: "/workspace".into(),
+        user: "user".into(),
+    };
+    example(&PutSandbox { generation: 1, spec })
+}
+
+fn observed() -> Result<Vec<String>> {
+    let starting = Observed {
+        id: sandbox(),
+        generation: 1,
+        state: State::Starting,
+        death: None,
+        timeout_at_ms: None,
+        steps: vec![],
+    };
+    let steps = vec![StepTime { step: "network".into(), micros: 1500 }];
+    let running =
+        Observed { state: State::Running, timeout_at_ms: Some(1_767_225_600_000), steps, ..starting.clone() };
+    let death = Some(Death { reason: Reason::EngineLost, evidence: "signal 9".into() });
+    let deleted = Observed { state: State::Deleted, death, ..starting.clone() };
+    Ok(vec![example(&starting)?, example(&running)?, example(&deleted)?])
+}
+
+fn states() -> Result<Vec<String>> {
+    Ok(every_variant!(State {
+        State::Starting => State::Starting,
+        State::Running => State::Running,
+        State::Snapshotting => State::Snapshotting,
+        State::Paused => State::Paused,
+        State::Unpausing => State::Unpausing,
+        State::Deleting => State::Deleting,
+        State::Deleted => State::Deleted,
+    }))
+}
+
+fn reasons() -> Result<Vec<String>> {
+    Ok(every_variant!(Reason {
+        Reason::Deleted => Reason::Deleted,
+        Reason::Timeout => Reason::Timeout,
+        Reason::OutOfMemory => Reason::OutOfMemory,
+        Reason::EngineLost => Reason::EngineLost,
+        Reason::AgentLost => Reason::AgentLost,
+        Reason::CreateFailed => Reason::CreateFailed,
+        Reason::HostRestarted => Reason::HostRestarted,
+    }))
+}
+
+fn report() -> Result<String> {
+    example(&NodeReport {
+        id: NodeId::from_entropy([7; ENTROPY_BYTES]),
+        engine: "gvisor".into(),
+        engine_version: "release-1".into(),
+        capacity: Capacity { sandboxes: 100, vcpu: 16, memory_mib: 65_536 },
+        used: Capacity { sandboxes: 1, vcpu: 1, memory_mib: 1024 },
+        images: vec![digest()],
+    })
+}
+
+fn inspection() -> Result<String> {
+    example(&Inspection { node: json!({ "state": "running" }), engine: Value::Null, guest: Value::Null })
+}
+
+fn leaks() -> Result<Vec<String>> {
+    let owned = Leak { kind: "netns".into(), name: "atoll-1".into(), owner: Some(sandbox()) };
+    let unknown = Leak { owner: None, ..owned.clone() };
+    Ok(vec![example(&owned)?, example(&unknown)?])
+}
+
+fn build_events() -> Result<Vec<String>> {
+    let built = BuiltImage { digest: digest(), size_bytes: 4096, config: config(), built_now: true };
+    Ok(every_variant!(BuildEvent {
+        BuildEvent::Progress { .. } => BuildEvent::Progress { message: "extracting archives...".into() },
+        BuildEvent::Done(_) => BuildEvent::Done(built),
+        BuildEvent::Failed { .. } => BuildEvent::Failed { message: "no mirror".into() },
+    }))
+}
+
+fn errors() -> Result<Vec<String>> {
+    Ok(vec![example(&NodeError { code: NodeErrorCode::NoCapacity, message: "the node is full".into() })?])
+}
+
+fn error_codes() -> Result<Vec<String>> {
+    Ok(every_variant!(NodeErrorCode {
+        NodeErrorCode::NotFound => NodeErrorCode::NotFound,
+        NodeErrorCode::WrongState => NodeErrorCode::WrongState,
+        NodeErrorCode::Stale => NodeErrorCode::Stale,
+        NodeErrorCode::NoCapacity => NodeErrorCode::NoCapacity,
+        NodeErrorCode::Invalid => NodeErrorCode::Invalid,
+        NodeErrorCode::EngineFailed => NodeErrorCode::EngineFailed,
+        NodeErrorCode::GuestUnreachable => NodeErrorCode::GuestUnreachable,
+        NodeErrorCode::Timeout => NodeErrorCode::Timeout,
+        NodeErrorCode::Internal => NodeErrorCode::Internal,
+    }))
+}
+
+/// The status each kind of error travels with, a line each.
+fn statuses() -> Result<String> {
+    let mut lines = Vec::new();
+    for name in error_codes()? {
+        let code: NodeErrorCode = serde_json::from_str(&name)?;
+        lines.push(format!("    {name}: {}", code.status()));
+    }
+    Ok(lines.join(",\n"))
+}
