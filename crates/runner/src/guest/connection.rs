@@ -63,7 +63,11 @@ impl Connection {
         timeout(bound, opened).await.map_err(|_| GuestError::Timeout { what: "being greeted", bound })?
     }
 
-    async fn open_halves<R, W>(mut reader: R, mut writer: W, hello: NodeHello) -> Result<(Self, AgentHello), GuestError>
+    async fn open_halves<R, W>(
+        mut reader: R,
+        mut writer: W,
+        hello: NodeHello,
+    ) -> Result<(Self, AgentHello), GuestError>
     where
         R: AsyncRead + Unpin + Send + 'static,
         W: AsyncWrite + Unpin + Send + 'static,

@@ -79,7 +79,9 @@ where
 fn mistake(fault: Fault) -> Error {
     match fault {
         Fault::Malformed(reason) => Error::new(ErrorCode::Invalid, reason),
-        Fault::BrokeOff => Error::new(ErrorCode::Invalid, "the body broke off before the request was complete"),
+        Fault::BrokeOff => {
+            Error::new(ErrorCode::Invalid, "the body broke off before the request was complete")
+        }
     }
 }
 

@@ -62,7 +62,9 @@ where
                     sender.cancel();
                     return Ok(());
                 }
-                Ok(Some(_)) => return Err(Fault::Malformed("only Data, Eof and Cancel may follow Open".into())),
+                Ok(Some(_)) => {
+                    return Err(Fault::Malformed("only Data, Eof and Cancel may follow Open".into()));
+                }
                 Ok(None) => return Ok(()),
                 Err(malformed) => return Err(malformed),
             }
@@ -72,11 +74,14 @@ where
     /// What the next frame says; none at the end of the body.
     async fn next(&mut self) -> Result<Option<Body>, Fault> {
         loop {
-            let frame = Frame::decode(&mut self.input).map_err(|error| Fault::Malformed(error.to_string()))?;
+            let frame =
+                Frame::decode(&mut self.input).map_err(|error| Fault::Malformed(error.to_string()))?;
             match frame {
                 Some(Frame { stream: GUEST_STREAM, body }) => return Ok(Some(body)),
                 Some(Frame { stream, .. }) => {
-                    return Err(Fault::Malformed(format!("a frame is of stream {stream}, not {GUEST_STREAM}")));
+                    return Err(Fault::Malformed(format!(
+                        "a frame is of stream {stream}, not {GUEST_STREAM}"
+                    )));
                 }
                 None => {}
             }

@@ -49,7 +49,10 @@ async fn an_unread_stream_holds_up_only_itself() {
         let stream = peer.opened().await;
         peer.say(stream, Body::Data(Channel::Stderr, Bytes::from_static(b"quick"))).await;
         peer.end(stream, &exited(0)).await;
-        assert_eq!(within(call.next()).await.unwrap(), Event::Data(Channel::Stderr, Bytes::from_static(b"quick")));
+        assert_eq!(
+            within(call.next()).await.unwrap(),
+            Event::Data(Channel::Stderr, Bytes::from_static(b"quick"))
+        );
         assert_eq!(within(call.next()).await.unwrap(), Event::End(exited(0)));
     }
     assert!(matches!(unread.next().await.unwrap(), Event::Data(_, bytes) if bytes.len() == DATA_BYTES_MAX));
