@@ -1,0 +1,193 @@
+//! One connection: a greeting, then frames until it breaks.
+
+mod credit;
+mod inbox;
+pub mod stream;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use wire::guest::frame::{Body, CONNECTION, Frame, STREAMS_MAX};
+use wire::guest::{Error, ErrorCode, NodeHello, Outcome};
+
+use self::stream::Stream;
+use self::writer::Outgoing;
+use crate::agent::{Agent, Session};
+use crate::listen::ByteStream;
+use crate::request;
+
+/// Time for a `Hello` to arrive, in seconds.
+const HELLO_SECONDS_MAX: u64 = 10;
+/// A `Hello`, in bytes: room for the largest environment with every byte escaped. Strangers may send so much before they are dropped.
+const HELLO_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes asked of the kernel at once.
+const READ_BYTES: usize = 64 * 1024;
+
+const _: () = assert!(wire::sandbox::limits::ENV_BYTES_MAX * 6 < HELLO_BYTES_MAX);
+
+/// A connection, and what was read of it beyond the last frame.
+pub struct Wire {
+    stream: Box<dyn ByteStream>,
+    input: BytesMut,
+}
+
+/// Why a connection is over. None of them is worth a word: the node knows, or is none.
+struct Over;
+
+/// Exchanges first words. `None` if there is nothing more to say.
+pub async fn greet(agent: &Rc<Agent>, stream: Box<dyn ByteStream>) -> Option<(Wire, Session)> {
+    let mut wire = Wire { stream, input: BytesMut::new() };
+    let bound = Duration::from_secs(HELLO_SECONDS_MAX);
+    let hello = tokio::time::timeout(bound, wire.hello()).await.ok()?.ok()?;
+    let (answer, session) = agent.hello(hello);
+    let answer = serde_json::to_vec(&answer).ok()?;
+    let mut frame = BytesMut::new();
+    Frame::new(CONNECTION, Body::Hello(answer.into())).encode(&mut frame);
+    tokio::time::timeout(bound, wire.stream.write_all(&frame)).await.ok()?.ok()?;
+    session.map(|session| (wire, session))
+}
+
+/// Carries out requests until the connection breaks; then cancels those that are under way.
+pub async fn serve(session: Session, wire: Wire) {
+    let (reader, writer) = tokio::io::split(wire.stream);
+    let (out, queue) = writer::queue();
+    let writing = tokio::task::spawn_local(writer::write_all(queue, writer));
+    let mut connection = Connection { session: Rc::new(session), out, streams: Rc::default() };
+    let Over = connection.read_all(reader, wire.input, &writing).await;
+    connection.streams.cancel_all();
+    writing.abort();
+}
+
+impl Wire {
+    async fn hello(&mut self) -> Result<NodeHello, Over> {
+        loop {
+            match Frame::decode(&mut self.input).map_err(|_| Over)? {
+                Some(Frame { stream: CONNECTION, body: Body::Hello(json) }) => {
+                    return serde_json::from_slice(&json).map_err(|_| Over);
+                }
+                Some(_) => return Err(Over),
+                None if self.input.len() > HELLO_BYTES_MAX => return Err(Over),
+                None => {}
+            }
+            read_some(&mut self.stream, &mut self.input).await?;
+        }
+    }
+}
+
+async fn read_some(stream: &mut (impl AsyncReadExt + Unpin), input: &mut BytesMut) -> Result<(), Over> {
+    if input.is_empty() {
+        // Lets go of the buffer of a long message, and of any buffer while a connection is idle.
+        *input = BytesMut::new();
+    }
+    input.reserve(READ_BYTES);
+    match stream.read_buf(input).await {
+        Ok(0) | Err(_) => Err(Over),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// The streams open on a connection.
+#[derive(Default)]
+struct Streams(std::cell::RefCell<BTreeMap<u32, Rc<Stream>>>);
+
+impl Streams {
+    fn get(&self, number: u32) -> Option<Rc<Stream>> {
+        self.0.borrow().get(&number).cloned()
+    }
+
+    fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    fn cancel_all(&self) {
+        self.0.borrow().values().for_each(|stream| stream.cancel());
+    }
+}
+
+struct Connection {
+    session: Rc<Session>,
+    out: Outgoing,
+    streams: Rc<Streams>,
+}
+
+impl Connection {
+    async fn read_all(
+        &mut self,
+        mut reader: impl AsyncReadExt + Unpin,
+        mut input: BytesMut,
+        writing: &tokio::task::JoinHandle<()>,
+    ) -> Over {
+        loop {
+            match Frame::decode(&mut input) {
+                Ok(Some(frame)) => match self.take(frame).await {
+                    Ok(()) => continue,
+                    Err(over) => return over,
+                },
+                Ok(None) => {}
+                Err(_malformed) => return Over,
+            }
+            // A node that does not read is as gone as one that does not write.
+            if writing.is_finished() {
+                return Over;
+            }
+            if let Err(over) = read_some(&mut reader, &mut input).await {
+                return over;
+            }
+        }
+    }
+
+    async fn take(&mut self, frame: Frame) -> Result<(), Over> {
+        let number = frame.stream;
+        match frame.body {
+            Body::Open(json) => return self.open(number, json).await,
+            // What only an agent says, or what only comes first.
+            Body::Hello(_) | Body::Head(_) | Body::End(_) => return Err(Over),
+            _ => {}
+        }
+        // The node may not have seen our End yet.
+        let Some(stream) = self.streams.get(number) else { return Ok(()) };
+        match frame.body {
+            Body::Data(channel, bytes) => stream.deliver(channel, &bytes).map_err(|_| Over)?,
+            Body::Eof(channel) => stream.deliver_eof(channel).map_err(|_| Over)?,
+            Body::Credit(bytes) => stream.grant(bytes),
+            Body::Cancel => stream.cancel(),
+            Body::Open(_) | Body::Hello(_) | Body::Head(_) | Body::End(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self, number: u32, json: Bytes) -> Result<(), Over> {
+        if number == CONNECTION || self.streams.get(number).is_some() {
+            return Err(Over);
+        }
+        if self.streams.len() >= STREAMS_MAX {
+            let message = format!("{STREAMS_MAX} requests are under way on this connection");
+            end(&self.out, number, &Err(Error::new(ErrorCode::TooLarge, message))).await;
+            return Ok(());
+        }
+        let stream = Rc::new(Stream::new(number, self.out.clone()));
+        self.streams.0.borrow_mut().insert(number, stream.clone());
+        tokio::task::spawn_local(run(self.session.clone(), self.streams.clone(), stream, json));
+        Ok(())
+    }
+}
+
+/// Carries out one request and says how it ended.
+async fn run(session: Rc<Session>, streams: Rc<Streams>, stream: Rc<Stream>, json: Bytes) {
+    let agent = &session.agent;
+    agent.requests.set(agent.requests.get() + 1);
+    let outcome = request::carry_out(agent, &stream, json).await;
+    agent.requests.set(agent.requests.get().saturating_sub(1));
+    end(stream.out(), stream.number(), &outcome).await;
+    streams.0.borrow_mut().remove(&stream.number());
+}
+
+async fn end(out: &Outgoing, number: u32, outcome: &Outcome) {
+    // An outcome is plain data: it always has a JSON form.
+    let json = serde_json::to_vec(outcome).unwrap_or_default();
+    out.send(Frame::new(number, Body::End(json.into()))).await;
+}

@@ -1,0 +1,76 @@
+//! Files, read and written as the sandbox's user.
+//!
+//! The kernel decides what the user may: each operation runs in a thread that
+//! has taken the user's identity on, and ends with the operation. A thread never
+//! serves twice, so there is no identity to give back.
+
+mod lines;
+mod read;
+mod write;
+
+pub use read::read;
+pub use write::write;
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, oneshot};
+use wire::guest::{Error, ErrorCode};
+
+use crate::failure;
+use crate::sandbox::users::Identity;
+
+/// Threads for file operations at once; more operations wait.
+const THREADS_MAX: usize = 64;
+/// Stack of a thread, in bytes.
+const STACK_BYTES: usize = 128 * 1024;
+/// Pieces of a file on their way between a thread and the event loop, each [`PIECE_BYTES`] at most.
+const PIECES_MAX: usize = 2;
+/// A piece of a file, in bytes.
+const PIECE_BYTES: usize = wire::guest::frame::DATA_BYTES_MAX;
+
+/// What a file operation came to; an error of the receiver means that the thread is gone.
+pub type Ending<T> = oneshot::Receiver<Result<T, Error>>;
+
+/// Threads for file operations.
+pub struct Files(Arc<Semaphore>);
+
+impl Default for Files {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(THREADS_MAX)))
+    }
+}
+
+impl Files {
+    /// Runs `work` in a thread, as this user, or else as the agent. Waits for its turn.
+    pub async fn start<T: Send + 'static>(
+        &self,
+        identity: Option<Arc<Identity>>,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<Ending<T>, Error> {
+        let no_thread =
+            |why: String| Error::new(ErrorCode::Io, format!("no thread for a file operation: {why}"));
+        let turn = self.0.clone().acquire_owned().await.map_err(|error| no_thread(error.to_string()))?;
+        let (sender, ending) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("file".into()).stack_size(STACK_BYTES);
+        let spawned = thread.spawn(move || {
+            let result = identity.map_or(Ok(()), |identity| identity.assume()).and_then(|()| work());
+            // Whoever asked may have lost interest.
+            let _ = sender.send(result);
+            drop(turn);
+        });
+        spawned.map(|_| ending).map_err(|error| no_thread(error.to_string()))
+    }
+}
+
+/// Waits for the end of an operation.
+async fn ended<T>(ending: Ending<T>) -> Result<T, Error> {
+    ending.await.unwrap_or_else(|_| Err(Error::new(ErrorCode::Io, "the file operation was lost")))
+}
+
+fn is_a_directory(path: &std::path::Path) -> Error {
+    failure::of(path.display(), rustix::io::Errno::ISDIR)
+}
+
+fn not_a_regular_file(path: &std::path::Path) -> Error {
+    failure::invalid(format!("{}: not a regular file", path.display()))
+}

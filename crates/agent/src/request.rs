@@ -1,0 +1,76 @@
+//! From a request to the code that carries it out.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use wire::guest::{Error, ErrorCode, Outcome, Request};
+
+use crate::agent::Agent;
+use crate::connection::stream::Stream;
+use crate::{failure, file, process, status};
+
+/// The requests this agent knows, by their `op`.
+const KNOWN: [&str; 4] = ["exec", "read_file", "write_file", "status"];
+
+/// Does what is asked.
+pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
+    let request = understand(&json)?;
+    drop(json);
+    let claimed = agent.claimed()?;
+    match request {
+        Request::Exec(exec) => process::exec(agent, claimed, stream, exec).await,
+        Request::ReadFile(read) => file::read(&agent.files, &claimed.sandbox, stream, read).await,
+        Request::WriteFile(write) => file::write(&agent.files, &claimed.sandbox, stream, write).await,
+        Request::Status => status::status(agent, claimed).await,
+    }
+}
+
+/// Tells a request of a newer node from a wrong one.
+fn understand(json: &[u8]) -> Result<Request, Error> {
+    #[derive(Deserialize)]
+    struct Named {
+        op: String,
+    }
+    serde_json::from_slice(json).map_err(|error| match serde_json::from_slice(json) {
+        Ok(Named { op }) if !KNOWN.contains(&op.as_str()) => {
+            Error::new(ErrorCode::Unsupported, format!("this agent does not know `{op}`"))
+        }
+        _ => failure::invalid(format!("not a request: {error}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::guest::{Command, Exec, Part, ReadFile, WriteFile};
+
+    #[test]
+    fn every_request_is_known() {
+        let exec = Exec {
+            command: Command::Shell(String::new()),
+            cwd: None,
+            env: Default::default(),
+            user: None,
+            timeout_ms: None,
+            stdin: false,
+        };
+        let requests = [
+            Request::Exec(exec),
+            Request::ReadFile(ReadFile { path: "/a".into(), part: Part::Whole }),
+            Request::WriteFile(WriteFile { path: "/a".into(), mode: None }),
+            Request::Status,
+        ];
+        for (request, op) in requests.iter().zip(KNOWN) {
+            let json = serde_json::to_value(request).unwrap();
+            assert_eq!(json["op"], op);
+            assert_eq!(understand(json.to_string().as_bytes()).as_ref(), Ok(request));
+        }
+    }
+
+    #[test]
+    fn a_newer_request_and_a_wrong_one_fail_differently() {
+        let code = |json: &str| understand(json.as_bytes()).unwrap_err().code;
+        assert_eq!(code(r#"{"op":"teleport"}"#), ErrorCode::Unsupported);
+        assert_eq!(code(r#"{"op":"read_file"}"#), ErrorCode::Invalid);
+        assert_eq!(code("[]"), ErrorCode::Invalid);
+    }
+}
