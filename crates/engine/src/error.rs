@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use wire::id::SandboxId;
+
 /// A failure of an engine. `Display` says its own part; the source is the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -37,6 +39,12 @@ pub enum Error {
         what: &'static str,
         /// How long.
         bound: Duration,
+    },
+    /// There is a machine of this id, or what is left of one.
+    #[error("{id} is there already")]
+    Exists {
+        /// Which.
+        id: SandboxId,
     },
     /// The machine ended while something was asked of it.
     #[error("the machine has ended: {evidence}")]

@@ -7,6 +7,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use wire::node::StepTime;
 
 use crate::Error;
 
@@ -37,5 +40,66 @@ impl Faults {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<&'static str>> {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs steps, times them, and makes them fail where a test asked for it.
+#[derive(Debug)]
+pub(crate) struct StepLog {
+    faults: Faults,
+    times: Mutex<Vec<StepTime>>,
+}
+
+impl StepLog {
+    /// An empty log.
+    pub(crate) fn new(faults: Faults) -> Self {
+        Self { faults, times: Mutex::default() }
+    }
+
+    /// Runs one step. Two may run at once.
+    ///
+    /// # Errors
+    /// [`Error::Step`] around what the step itself said.
+    pub(crate) async fn step<T>(
+        &self,
+        step: &'static str,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let started = Instant::now();
+        let result = work.await.and_then(|done| self.faults.check(step).map(|()| done));
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let time = StepTime { step: step.to_owned(), micros };
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).push(time);
+        result.map_err(|source| Error::Step { step, source: Box::new(source) })
+    }
+
+    /// How long each step took, in the order they ended.
+    pub(crate) fn into_times(self) -> Vec<StepTime> {
+        self.times.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_step_that_a_test_fails_has_done_its_work() {
+        let faults = Faults::default();
+        faults.fail_at("two");
+        let log = StepLog::new(faults.clone());
+        let mut done = Vec::new();
+        let mut work = async |number| {
+            done.push(number);
+            Ok(())
+        };
+        log.step("one", work(1)).await.unwrap();
+        let failed = log.step("two", work(2)).await;
+        assert!(matches!(failed, Err(Error::Step { step: "two", .. })));
+        assert_eq!(done, [1, 2]);
+        let steps: Vec<_> = log.into_times().into_iter().map(|time| time.step).collect();
+        assert_eq!(steps, ["one", "two"]);
+        faults.clear();
+        assert!(faults.check("two").is_ok());
     }
 }

@@ -1,0 +1,156 @@
+//! The steps that make a sandbox, and their undoing.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use wire::id::SandboxId;
+
+use super::Inner;
+use super::bundle::Bundle;
+use crate::process::Process;
+use crate::steps::StepLog;
+use crate::{Error, Machine, MachineSpec, Up};
+
+/// The steps, in order; `image`, `disk` and `network` run side by side.
+pub(super) const STEPS: [&str; 6] = [DIRECTORY, IMAGE, DISK, NETWORK, BUNDLE, MACHINE];
+const DIRECTORY: &str = "directory";
+const IMAGE: &str = "image";
+const DISK: &str = "disk";
+const NETWORK: &str = "network";
+const BUNDLE: &str = "bundle";
+const MACHINE: &str = "machine";
+
+/// How long runsc may take to say that a sandbox runs. A loaded host needs seconds.
+const RUN_WAIT: Duration = Duration::from_secs(60);
+
+impl Inner {
+    pub(super) async fn bring_up(&self, spec: &MachineSpec) -> Result<Up, Error> {
+        if self.config.bundle(&spec.id).exists() {
+            return Err(Error::Exists { id: spec.id.clone() });
+        }
+        let log = StepLog::new(self.config.faults.clone());
+        match self.forwards(spec, &log).await {
+            Ok(machine) => Ok(Up { machine, steps: log.into_times() }),
+            Err(error) => {
+                if let Err(left) = self.take_down(&spec.id).await {
+                    tracing::error!(id = %spec.id, error = %left, "a failed bring-up could not be undone");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn forwards(&self, spec: &MachineSpec, log: &StepLog) -> Result<Machine, Error> {
+        log.step(DIRECTORY, async { self.make_directory(&spec.id) }).await?;
+        // All three run to their end even if one fails: what is half done cannot be undone.
+        let (image, disk, network) = tokio::join!(
+            log.step(IMAGE, self.launcher.image(&spec.image, &self.skeleton)),
+            log.step(DISK, self.make_disk(spec)),
+            log.step(NETWORK, self.networks.create(&spec.id)),
+        );
+        let (root, network) = (image?, network?);
+        disk?;
+        log.step(BUNDLE, async { self.write_bundle(spec, &root, &network) }).await?;
+        log.step(MACHINE, self.start(&spec.id)).await
+    }
+
+    fn make_directory(&self, id: &SandboxId) -> Result<(), Error> {
+        let bundle = self.config.bundle(id);
+        fs::create_dir(&bundle).map_err(Error::io(format!("creating {}", bundle.display())))
+    }
+
+    async fn make_disk(&self, spec: &MachineSpec) -> Result<(), Error> {
+        let (disks, id, mib) = (self.disks.clone(), spec.id.clone(), spec.resources.disk_mib);
+        let made = tokio::task::spawn_blocking(move || disks.create(&id, mib)).await;
+        let disk = made.unwrap_or_else(|cut| Err(Error::io("making a disk")(io::Error::other(cut))))?;
+        self.launcher.disk(spec.id.as_str(), &disk).await
+    }
+
+    fn write_bundle(&self, spec: &MachineSpec, root: &Path, network: &OwnedFd) -> Result<(), Error> {
+        // S has no name of its own: it is this process's descriptor until the sandbox's kernel is in it.
+        let netns = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), network.as_raw_fd()));
+        let bundle = Bundle {
+            root,
+            netns: &netns,
+            cgroup: &self.cgroups.path(&spec.id),
+            limit_swap: self.cgroups.limits_swap(),
+            resources: spec.resources,
+        };
+        let path = self.config.bundle(&spec.id).join("config.json");
+        fs::write(&path, bundle.to_config().to_string())
+            .map_err(Error::io(format!("writing {}", path.display())))
+    }
+
+    async fn start(&self, id: &SandboxId) -> Result<Machine, Error> {
+        let args = self.runsc.run_args(&self.config.records(), &self.config.bundle(id), id);
+        self.launcher.run(id.as_str(), "runsc run", &self.runsc.program, args, RUN_WAIT).await?;
+        match self.process(id)? {
+            Some(process) => Ok(self.watch(id, process)),
+            None => Err(Error::Ended { evidence: self.evidence(id).await }),
+        }
+    }
+
+    /// The process of a sandbox that runs: the one runsc wrote down, if it is still that one.
+    pub(super) fn process(&self, id: &SandboxId) -> Result<Option<Process>, Error> {
+        let Some(pid) = self.recorded_pid(id) else { return Ok(None) };
+        let process = Process::open(pid).map_err(Error::io(format!("opening process {pid}")))?;
+        // Its number may have gone to somebody else; its control group cannot have.
+        Ok(process.filter(|process| process.is_alive() && self.cgroups.holds(id, pid)))
+    }
+
+    pub(super) fn recorded_pid(&self, id: &SandboxId) -> Option<i32> {
+        fs::read_to_string(self.config.bundle(id).join("pid")).ok()?.trim().parse().ok()
+    }
+
+    pub(super) fn find(&self, id: &SandboxId) -> Result<Option<Machine>, Error> {
+        if let Some(machine) = self.machines().get(id) {
+            return Ok(machine.exit.borrow().is_none().then(|| machine.clone()));
+        }
+        Ok(self.process(id)?.map(|process| self.watch(id, process)))
+    }
+
+    /// Undoes every step, last first, whatever became of it. Goes on where one fails, and says the first failure.
+    pub(super) async fn take_down(&self, id: &SandboxId) -> Result<(), Error> {
+        let mut results = vec![self.launcher.forget(id.as_str()).await, self.cgroups.kill(id).await];
+        results.push(self.remove_records(id));
+        results.push(self.networks.remove(id));
+        let (cgroups, disk) = tokio::join!(self.cgroups.remove(id), self.disks.remove(id));
+        results.extend([cgroups, disk, self.remove_directory(id)]);
+        self.machines().remove(id);
+        results.into_iter().collect()
+    }
+
+    /// Removes what runsc wrote down about a sandbox, readable or not.
+    fn remove_records(&self, id: &SandboxId) -> Result<(), Error> {
+        for path in self.records()? {
+            if path.file_name().is_some_and(|name| name.to_string_lossy().contains(id.as_str())) {
+                fs::remove_file(&path)
+                    .or_else(missing_is_fine)
+                    .map_err(Error::io(format!("removing {}", path.display())))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All files runsc wrote.
+    pub(super) fn records(&self) -> Result<Vec<PathBuf>, Error> {
+        let directory = self.config.records();
+        let what = || format!("listing {}", directory.display());
+        let entries = fs::read_dir(&directory).map_err(Error::io(what()))?;
+        entries.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io(what()))).collect()
+    }
+
+    fn remove_directory(&self, id: &SandboxId) -> Result<(), Error> {
+        let bundle = self.config.bundle(id);
+        fs::remove_dir_all(&bundle)
+            .or_else(missing_is_fine)
+            .map_err(Error::io(format!("removing {}", bundle.display())))
+    }
+}
+
+fn missing_is_fine(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}

@@ -1,0 +1,115 @@
+//! Waiting for the end of a machine, and saying what it was.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use wire::id::SandboxId;
+
+use super::Inner;
+use crate::cgroup::Cgroups;
+use crate::launcher::{ExitReport, Launcher};
+use crate::process::Process;
+use crate::{Exit, Machine};
+
+/// How much of the report of a crash of the sandbox's kernel is passed on, in characters: the beginning says what.
+const PANIC_CHARS_MAX: usize = 2000;
+
+/// What it takes to say how a machine ended.
+struct Coroner {
+    id: SandboxId,
+    pid: i32,
+    launcher: Arc<Launcher>,
+    cgroups: Cgroups,
+    panic_log: PathBuf,
+}
+
+impl Inner {
+    /// A machine of a process that runs. From now on its end will be said.
+    pub(super) fn watch(&self, id: &SandboxId, process: Process) -> Machine {
+        let coroner = self.coroner(id, process.pid());
+        let (sender, exit) = watch::channel(None);
+        let machine = Machine::new(id.clone(), exit);
+        self.machines().insert(id.clone(), machine.clone());
+        tokio::spawn(async move {
+            let exit = match process.ended().await {
+                Ok(()) => coroner.examine().await,
+                Err(error) => {
+                    Exit { out_of_memory: false, evidence: format!("its process cannot be watched: {error}") }
+                }
+            };
+            tracing::debug!(id = %coroner.id, ?exit, "a machine ended");
+            sender.send_replace(Some(exit));
+        });
+        machine
+    }
+
+    /// How the recorded process of a sandbox ended, for people.
+    pub(super) async fn evidence(&self, id: &SandboxId) -> String {
+        match self.recorded_pid(id) {
+            Some(pid) => self.coroner(id, pid).examine().await.evidence,
+            None => "runsc left no process number".into(),
+        }
+    }
+
+    fn coroner(&self, id: &SandboxId, pid: i32) -> Coroner {
+        Coroner {
+            id: id.clone(),
+            pid,
+            launcher: self.launcher.clone(),
+            cgroups: self.cgroups.clone(),
+            panic_log: self.config.bundle(id).join("panic.log"),
+        }
+    }
+}
+
+impl Coroner {
+    async fn examine(&self) -> Exit {
+        let report = self.launcher.exit(self.id.as_str(), self.pid).await;
+        let panic = fs::read_to_string(&self.panic_log).unwrap_or_default();
+        Exit { out_of_memory: self.cgroups.oom_kills(&self.id) > 0, evidence: describe(&report, &panic) }
+    }
+}
+
+fn describe(report: &ExitReport, panic: &str) -> String {
+    let mut text = match report.status {
+        Some(status) => format!("the sandbox's process ended with {status}"),
+        None => "the sandbox's process ended; the launcher that could say how did too".to_owned(),
+    };
+    if !report.output.is_empty() {
+        text.push_str(&format!("; the last it wrote: {}", report.output));
+    }
+    if !panic.is_empty() {
+        let beginning: String = panic.chars().take(PANIC_CHARS_MAX).collect();
+        text.push_str(&format!("; its kernel crashed: {}", beginning.trim_end()));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launcher::Status;
+
+    #[test]
+    fn evidence_says_what_is_known_and_no_more() {
+        let check = |status, output: &str, panic: &str, expect| {
+            assert_eq!(describe(&ExitReport { status, output: output.into() }, panic), expect);
+        };
+        check(Some(Status::Signal(9)), "", "", "the sandbox's process ended with signal 9");
+        check(
+            Some(Status::Code(1)),
+            "agent: cannot listen",
+            "",
+            "the sandbox's process ended with exit status 1; the last it wrote: agent: cannot listen",
+        );
+        check(None, "", "", "the sandbox's process ended; the launcher that could say how did too");
+        check(
+            Some(Status::Code(2)),
+            "",
+            "panic: x\n",
+            "the sandbox's process ended with exit status 2; its kernel crashed: panic: x",
+        );
+    }
+}

@@ -1,0 +1,67 @@
+//! TCP to a port inside a sandbox, through its policy namespace.
+
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
+
+use super::{INSIDE, on_own_thread};
+use crate::Error;
+
+/// How long one attempt may take. The engine loses packets while it takes the wire over, and TCP itself would wait a
+/// second before it says so again.
+const ATTEMPT_WAIT: Duration = Duration::from_millis(20);
+/// How long to wait after an attempt that was refused: nobody listens yet.
+const REFUSED_WAIT: Duration = Duration::from_millis(2);
+/// How long sent bytes may stay unacknowledged. A killed sandbox says nothing, but its process's end is seen sooner.
+const UNACKNOWLEDGED_MS_MAX: u32 = 30_000;
+/// How long a connection may be silent before the other side is asked whether it is there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+
+/// Connects to `port` inside, again and again, `bound` at most.
+///
+/// # Errors
+/// [`Error::Timeout`] when nobody answered; [`Error::Io`] when the namespace is unusable.
+pub(crate) async fn connect(namespace: &File, port: u16, bound: Duration) -> Result<TcpStream, Error> {
+    let deadline = Instant::now() + bound;
+    let what = || format!("opening a socket to port {port} of a sandbox");
+    loop {
+        let socket = open(namespace).await.map_err(Error::io(what()))?;
+        let address = SocketAddr::V4(SocketAddrV4::new(INSIDE.address, port));
+        match tokio::time::timeout(ATTEMPT_WAIT, socket.connect(address)).await {
+            Ok(Ok(stream)) => return tuned(stream).map_err(Error::io(what())),
+            Ok(Err(_)) => tokio::time::sleep(REFUSED_WAIT).await,
+            Err(_) => {}
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::Timeout { what: "the answer of a port inside a sandbox", bound });
+        }
+    }
+}
+
+/// A socket that belongs to the namespace; it can be used from anywhere.
+async fn open(namespace: &File) -> io::Result<TcpSocket> {
+    let namespace: OwnedFd = namespace.try_clone()?.into();
+    let socket = on_own_thread(move || {
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), None)?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        Ok(rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?)
+    });
+    let socket = socket.await?.into_raw_fd();
+    // SAFETY: the descriptor was just taken out of its owner and is a TCP socket.
+    Ok(unsafe { TcpSocket::from_raw_fd(socket) })
+}
+
+fn tuned(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    sockopt::set_tcp_user_timeout(&stream, UNACKNOWLEDGED_MS_MAX)?;
+    sockopt::set_socket_keepalive(&stream, true)?;
+    sockopt::set_tcp_keepidle(&stream, KEEPALIVE_IDLE)?;
+    Ok(stream)
+}
