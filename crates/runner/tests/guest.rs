@@ -11,6 +11,7 @@ use engine::{Machine, MachineSpec};
 use futures_util::{Stream, StreamExt, stream};
 use runner::guest::relay::relay;
 use runner::guest::{Connection, Event, GuestCall, GuestError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wire::guest::frame::{Body, Channel, DATA_BYTES_MAX, Frame};
 use wire::guest::{
     AgentHello, Claim, Command, Done, Error, ErrorCode, Exec, ExecEnd, GENERATION, Head, NodeHello, Outcome,
@@ -414,4 +415,56 @@ async fn dropping_a_relayed_answer_kills_its_process() {
     })
     .await;
     lab.end().await;
+}
+
+/// Over HTTP as control speaks it: the answer begins while the body is still open, and who hangs up cancels.
+#[tokio::test]
+async fn a_relayed_call_is_full_duplex_over_http_and_ends_with_its_caller() {
+    use axum::body::Body as HttpBody;
+    let lab = Lab::start().await;
+    let connection = lab.connect().await;
+    let relaying = connection.clone();
+    let handler = move |body: HttpBody| {
+        let answer = relay(body.into_data_stream(), relaying.clone());
+        async move { HttpBody::from_stream(answer) }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = axum::Router::new().route("/guest", axum::routing::post(handler));
+    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+
+    let mut caller = tokio::net::TcpStream::connect(address).await.unwrap();
+    caller
+        .write_all(b"POST /guest HTTP/1.1\r\nHost: node\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await
+        .unwrap();
+    send_chunk(&mut caller, &open(&shell_with_stdin("cat")).unwrap()).await;
+    for said in ["ping\n", "pong\n"] {
+        send_chunk(&mut caller, &frame(Body::Data(Channel::Stdin, said.into()))).await;
+        read_until(&mut caller, said.as_bytes()).await;
+    }
+    assert!(connection.ping(BOUND).await.unwrap().processes >= 1);
+    drop(caller);
+    within(async {
+        while connection.ping(BOUND).await.unwrap().processes > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    server.abort();
+    lab.end().await;
+}
+
+async fn send_chunk(caller: &mut tokio::net::TcpStream, bytes: &[u8]) {
+    let mut chunk = format!("{:x}\r\n", bytes.len()).into_bytes();
+    chunk.extend_from_slice(bytes);
+    chunk.extend_from_slice(b"\r\n");
+    caller.write_all(&chunk).await.unwrap();
+}
+
+async fn read_until(caller: &mut tokio::net::TcpStream, wanted: &[u8]) {
+    let mut read = Vec::new();
+    while !read.windows(wanted.len()).any(|window| window == wanted) {
+        assert!(within(caller.read_buf(&mut read)).await.unwrap() > 0, "the answer ended: {read:?}");
+    }
 }

@@ -116,7 +116,7 @@ impl Fake {
 
     async fn bring_up(&self, log: &StepLog, id: &SandboxId, place: &Place) -> Result<Machine, Error> {
         log.step(STEP_DIRECTORY, async { place.make() }).await?;
-        let running = log.step(STEP_AGENT, async { self.start(id, place) }).await?;
+        let running = log.step(STEP_AGENT, self.start(id, place)).await?;
         log.step(STEP_BOOT, async {
             // The latency that was asked for.
             tokio::time::sleep(self.behaviour.bring_up_delay).await;
@@ -126,9 +126,9 @@ impl Fake {
         Ok(running.machine())
     }
 
-    /// Starts the agent and watches it. Waits for nothing, so no agent is ever left unwatched.
-    fn start(&self, id: &SandboxId, place: &Place) -> Result<Arc<Running>, Error> {
-        let seen = agent::start(place)?;
+    /// Starts the agent and watches it. Nothing is awaited between the two, so no agent is ever left unwatched.
+    async fn start(&self, id: &SandboxId, place: &Place) -> Result<Arc<Running>, Error> {
+        let seen = agent::start(place).await?;
         let running = self.watch(id, place, seen)?;
         place.write_pid(&seen)?;
         Ok(running)
