@@ -46,7 +46,7 @@ impl fmt::Display for Finding {
 /// Runs every check and prints what they find. Whether they found nothing.
 pub fn run(root: &Path) -> Result<bool> {
     let files = files::read(root)?;
-    let mut findings = text::check(&files);
+    let mut findings = text::check(&files, &text::places(root));
     findings.extend(source::check(&files));
     findings.extend(map::check(&files));
     findings.extend(dependencies::check(&graph::read(root)?, &deny::read(root)?));

@@ -2,6 +2,8 @@
 //!
 //! What is forbidden is spelled in pieces here, so that this file may be checked too.
 
+use std::path::Path;
+
 use super::Finding;
 use super::files::File;
 
@@ -29,9 +31,6 @@ const HOSTS: [&str; 14] = [
     concat!("archive.ubuntu", ".com"),
 ];
 
-/// Directories of the machine somebody works on.
-const PLACES: [&str; 1] = [concat!("/wo", "rk/")];
-
 /// Marks of unfinished work.
 const MARKS: [&str; 5] = [
     concat!("to", "do!"),
@@ -41,11 +40,19 @@ const MARKS: [&str; 5] = [
     concat!("FIX", "ME"),
 ];
 
-pub fn check(files: &[File]) -> Vec<Finding> {
-    files.iter().flat_map(check_file).collect()
+/// Checks every file; `places` are paths that mean something on one machine only.
+pub fn check(files: &[File], places: &[String]) -> Vec<Finding> {
+    files.iter().flat_map(|file| check_file(file, places)).collect()
 }
 
-fn check_file(file: &File) -> Vec<Finding> {
+/// The absolute paths of the checkout and of what lies beside it.
+pub fn places(root: &Path) -> Vec<String> {
+    let Some(parent) = root.parent().filter(|parent| parent.parent().is_some()) else { return Vec::new() };
+    let beside = parent.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    beside.filter_map(|path| path.to_str().map(str::to_owned)).collect()
+}
+
+fn check_file(file: &File, places: &[String]) -> Vec<Finding> {
     let Some(text) = &file.text else { return check_binary(file) };
     let name = file.path.rsplit('/').next().unwrap_or_default();
     if LOCK_FILES.contains(&name) {
@@ -54,7 +61,9 @@ fn check_file(file: &File) -> Vec<Finding> {
     let mut findings: Vec<Finding> = text
         .lines()
         .enumerate()
-        .flat_map(|(index, line)| check_line(file, line).map(move |(what, how)| (index + 1, what, how)))
+        .flat_map(|(index, line)| {
+            check_line(file, line, places).map(move |(what, how)| (index + 1, what, how))
+        })
         .map(|(line, what, how)| Finding::new(&file.path, line, what, how))
         .collect();
     if !text.is_empty() && !text.ends_with('\n') {
@@ -72,15 +81,19 @@ fn check_binary(file: &File) -> Vec<Finding> {
 }
 
 /// What is wrong with a line, and what to do.
-fn check_line<'a>(file: &'a File, line: &'a str) -> impl Iterator<Item = (String, String)> + use<'a> {
+fn check_line<'a>(
+    file: &'a File,
+    line: &'a str,
+    places: &'a [String],
+) -> impl Iterator<Item = (String, String)> + use<'a> {
     let found = |words: &'static [&'static str], holds: fn(&str, &str) -> bool| {
         words.iter().filter(move |word| holds(line, word))
     };
     let hosts = found(&HOSTS, names_host).map(|host| {
         (format!("names the host {host}"), "take the address from the machine's configuration".into())
     });
-    let places = found(&PLACES, is_place).map(|place| {
-        (format!("names {place} of one machine"), "use a path below the project or an option".into())
+    let places = places.iter().filter(|place| is_place(line, place)).map(|place| {
+        (format!("names {place} of this machine"), "use a path below the project, or an option".into())
     });
     let marks = found(&MARKS, has_mark)
         .map(|mark| (format!("has the mark {mark}"), "finish it, or refuse the case by name".into()));
@@ -95,12 +108,9 @@ fn names_host(line: &str, host: &str) -> bool {
     bounded(line, host, |before| before.is_ascii_alphanumeric() || before == '-')
 }
 
-/// The start of an absolute path, not the middle of one.
+/// The path itself or the start of a longer one, not the middle of one.
 fn is_place(line: &str, place: &str) -> bool {
-    line.match_indices(place).any(|(at, _)| {
-        let before = line[..at].chars().next_back();
-        !before.is_some_and(|before| before.is_alphanumeric() || ")}]._-*~$".contains(before))
-    })
+    bounded(line, place, |before| before.is_alphanumeric() || ")}]._-*~$".contains(before))
 }
 
 /// The mark as a word of its own.
@@ -123,7 +133,9 @@ mod tests {
 
     /// The text has this finding if `part` is one, none otherwise.
     fn check_text(path: &str, text: &str, part: Option<&str>) {
-        let found: Vec<String> = check(&[File::text(path, text)]).iter().map(ToString::to_string).collect();
+        let places = ["/place/checkout".to_owned()];
+        let found: Vec<String> =
+            check(&[File::text(path, text)], &places).iter().map(ToString::to_string).collect();
         match part {
             None => assert!(found.is_empty(), "{text:?}: {found:?}"),
             Some(part) => assert!(found.len() == 1 && found[0].contains(part), "{text:?}: {found:?}"),
@@ -142,12 +154,19 @@ mod tests {
 
     #[test]
     fn a_place_is_found_where_a_path_begins() {
-        let place = PLACES[0];
-        check_text("a.sh", &format!("cd {place}main\n"), Some("a.sh:1: names"));
-        check_text("a.sh", &format!("cd \"{place}main\"\n"), Some("names"));
-        check_text("a.sh", &format!("cd target{place}main\n"), None);
-        check_text("a.sh", &format!("cd ${{DIR}}{place}main\n"), None);
-        check_text("a.sh", "cd /workspace/main\n", None);
+        check_text("a.sh", "cd /place/checkout/crates\n", Some("a.sh:1: names /place/checkout"));
+        check_text("a.sh", "cd \"/place/checkout\"\n", Some("names"));
+        check_text("a.sh", "cd target/place/checkout\n", None);
+        check_text("a.sh", "cd ${DIR}/place/checkout\n", None);
+        check_text("a.sh", "cd /place/checkouts\n", None);
+    }
+
+    #[test]
+    fn the_checkout_is_a_place() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let is_top = root.parent().is_none_or(|parent| parent.parent().is_none());
+        assert!(is_top || places(root).contains(&root.to_str().unwrap().to_owned()));
+        assert!(places(Path::new("/checkout")).is_empty(), "everything lies beside a checkout at the top");
     }
 
     #[test]
@@ -172,7 +191,7 @@ mod tests {
     #[test]
     fn a_big_binary_is_found_and_a_small_one_is_not() {
         let binary = |size_bytes| [File { path: "logo.png".into(), size_bytes, text: None }];
-        assert_eq!(check(&binary(BINARY_BYTES_MAX)).len(), 0);
-        assert_eq!(check(&binary(BINARY_BYTES_MAX + 1)).len(), 1);
+        assert_eq!(check(&binary(BINARY_BYTES_MAX), &[]).len(), 0);
+        assert_eq!(check(&binary(BINARY_BYTES_MAX + 1), &[]).len(), 1);
     }
 }
