@@ -67,7 +67,7 @@ impl Processes {
 
     /// Reaps everything that has ended.
     pub(super) fn reap(&self) {
-        while let Ok(Some((pid, status))) = rustix::process::waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             self.record(pid.as_raw_nonzero().get(), status_of(status));
         }
     }
