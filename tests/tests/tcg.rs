@@ -1,0 +1,167 @@
+//! The real engines' tests on the kernel our users have, in a machine that QEMU emulates ([`testkit::tcg`]).
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use testkit::tcg::{Job, Machine, Outcome, Report};
+use testkit::{bins, images};
+
+/// Time for the whole suite of the real engine in the machine.
+const SUITE_BOUND: Duration = Duration::from_secs(15 * 60);
+/// Time for one of its tests, which prints only when it has ended.
+const SUITE_TEST_BOUND: Duration = Duration::from_secs(180);
+
+/// Runs a job in the machine, with its output shown as it comes.
+fn run(job: &Job) -> Report {
+    let machine = Machine::prepare().expect("the machine can be made");
+    let report = machine.run(job, |line| println!("  {line}")).expect("the machine can be started");
+    println!("{report}");
+    report
+}
+
+#[test]
+fn the_machine_has_debian_12s_kernel_and_cgroup_v2_only() {
+    let script = r#"
+        uname -r
+        stat -f -c %T /sys/fs/cgroup
+        grep -c cgroup /proc/mounts
+        cat /proc/self/cgroup
+        cat /sys/fs/cgroup/cgroup.subtree_control
+        ls -d /dev/loop-control /dev/net/tun
+        ip -brief address show lo
+        findmnt --noheadings --output PROPAGATION /
+    "#;
+    let report = run(&Job::sh(script));
+    assert_eq!(report.outcome, Outcome::Exited(0));
+    let lines: Vec<&str> = report.output.lines().collect();
+    let [kernel, cgroup, mounts, ours, controllers, loops, tun, lo, propagation] = lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert!(kernel.starts_with("6.1."), "{kernel}");
+    assert_eq!((cgroup, mounts), ("cgroup2fs", "1"));
+    assert_eq!(ours, "0::/system.slice/job.service");
+    for controller in ["cpu", "memory", "pids", "io", "cpuset"] {
+        assert!(controllers.split(' ').any(|word| word == controller), "{controllers}");
+    }
+    assert_eq!((loops, tun), ("/dev/loop-control", "/dev/net/tun"));
+    assert!(lo.contains("127.0.0.1/8"), "{lo}");
+    assert_eq!(propagation, "shared");
+    assert!(report.boot.is_some_and(|boot| boot > Duration::ZERO), "{:?}", report.boot);
+}
+
+#[test]
+fn a_commands_output_code_and_files_come_through() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("sub")).unwrap();
+    std::fs::write(directory.path().join("sub/file"), "carried").unwrap();
+    // The child that is left behind holds the output open; nobody waits for it.
+    let script = r#"
+        echo "to stdout $VALUE"; echo to stderr >&2
+        cat /job/data/sub/file; echo; /job/tool; stat -c %a /job/tool
+        seq 1 20000
+        sleep 1000 &
+        printf 'no end of line'
+        exit 7
+    "#;
+    let tool = directory.path().join("tool");
+    std::fs::write(&tool, "#!/bin/sh\necho the tool ran\n").unwrap();
+    let job = Job::sh(script)
+        .file(directory.path(), "data", 0o755)
+        .file(&tool, "tool", 0o700)
+        .env("VALUE", "it's $HOME");
+    let report = run(&job);
+    assert_eq!(report.outcome, Outcome::Exited(7));
+    let numbers = (1..=20000).map(|number| format!("{number}\n")).collect::<String>();
+    let expected =
+        format!("to stdout it's $HOME\nto stderr\ncarried\nthe tool ran\n700\n{numbers}no end of line\n");
+    assert!(report.output == expected, "other output than expected");
+}
+
+#[test]
+fn a_machine_that_hangs_is_started_afresh_and_then_given_up() {
+    let job = Job {
+        no_progress_bound: Duration::from_secs(3),
+        attempts_max: 2,
+        ..Job::sh("echo started; sleep 1000; echo never")
+    };
+    let report = run(&job);
+    assert_eq!((report.outcome, report.retries), (Outcome::NoProgress, vec![Outcome::NoProgress]));
+    assert_eq!(report.output, "started\n");
+}
+
+#[test]
+fn a_job_that_talks_for_ever_runs_out_of_time() {
+    let job = Job {
+        bound: Duration::from_secs(30),
+        no_progress_bound: Duration::from_secs(15),
+        ..Job::sh("while :; do echo still here; sleep 1; done")
+    };
+    let report = run(&job);
+    assert_eq!((report.outcome, report.retries), (Outcome::OutOfTime, vec![]));
+    assert!(report.output.starts_with("still here\nstill here\n"), "{}", report.output);
+    assert!(report.elapsed < Duration::from_secs(40), "{:?}", report.elapsed);
+}
+
+#[test]
+fn a_kernel_that_dies_is_no_success() {
+    let job = Job {
+        attempts_max: 1,
+        ..Job::sh("echo 1 >/proc/sys/kernel/panic_on_oops; echo c >/proc/sysrq-trigger; sleep 1000")
+    };
+    let report = run(&job);
+    assert_eq!(report.outcome, Outcome::Died);
+    assert!(report.console.contains("Kernel panic"), "{}", report.console);
+}
+
+#[tokio::test]
+async fn the_metal_suite_passes_on_debian_12s_kernel() {
+    let images = images::real().await.expect("the template can be built");
+    let image = images.list().pop().expect("the template is there");
+    let images_dir = image.path.ancestors().nth(2).expect("an image lies in the directory of images");
+    let mut job = Job::new(["/job/metal", "--test-threads=2", "--color=never"])
+        .file(prebuilt("metal").unwrap(), "metal", 0o755)
+        .file(bins::atoll(), "atoll", 0o755)
+        .file(images_dir, "images", 0o755)
+        .env("ATOLL_BIN", "/job/atoll")
+        .env("ATOLL_TEST_IMAGE_DIR", "/job/images")
+        .env("RUST_BACKTRACE", "1");
+    job.memory_mib = 4096;
+    job.bound = SUITE_BOUND;
+    job.no_progress_bound = SUITE_TEST_BOUND;
+    let report = tokio::task::spawn_blocking(move || run(&job)).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Exited(0), "the suite failed on kernel 6.1; its output is above");
+    // A suite that ran nothing has shown nothing.
+    assert!(
+        report.output.contains("test result: ok.") && !report.output.contains(" 0 passed"),
+        "no test ran"
+    );
+}
+
+/// The newest test program of this name that was built beside this one.
+fn prebuilt(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let deps = own.parent().context("a test lies in a directory")?;
+    let mut found: Option<(SystemTime, PathBuf)> = None;
+    for entry in std::fs::read_dir(deps)? {
+        let path = entry?.path();
+        if is_test_program(&path, name) {
+            let built = path.metadata()?.modified()?;
+            found = found.max(Some((built, path)));
+        }
+    }
+    let (_, path) = found.with_context(|| {
+        format!(
+            "no {name}-* in {}; build it: `cargo test --release -p tests --test {name} --no-run`",
+            deps.display()
+        )
+    })?;
+    Ok(path)
+}
+
+/// Cargo calls it `<name>-<16 hex digits>`.
+fn is_test_program(path: &Path, name: &str) -> bool {
+    let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
+    let hash = file.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default();
+    hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
