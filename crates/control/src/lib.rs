@@ -1,1 +1,119 @@
-//! control
+//! One fleet: HTTP → application sentence → store → place → converge.
+//!
+//! Control runs unprivileged. It speaks `wire::public` to users, `wire::node` to
+//! nodes over Unix sockets, and nothing to engines or agents but through a node.
+//!
+//! - The store says what should be; the node says what is; only `converge`
+//!   moves one towards the other, by the same code for a request, for the sweep
+//!   and after a crash.
+//! - `placement` and `record` decide and are pure: data in, data out.
+//! - `http/respond.rs` alone knows the status codes of failures.
+
+mod announcer;
+mod config;
+mod content;
+mod converge;
+mod entropy;
+mod error;
+mod files;
+mod finite;
+mod fleet;
+mod http;
+pub mod keys;
+mod nodes;
+mod placement;
+mod processes;
+mod record;
+mod sandboxes;
+mod store;
+mod templates;
+mod times;
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use wire::id::{KeyId, TeamId};
+
+use crate::fleet::Fleet;
+use crate::keys::{Pepper, Scope};
+use crate::nodes::Nodes;
+use crate::store::{NewTeam, Store};
+
+pub use config::{Config, Limits, MetricsPage, NodeAddress};
+pub use error::{Error, Result};
+
+/// What people call the first team.
+const FIRST_TEAM: &str = "default";
+
+/// Control, opened and ready to serve.
+pub struct Control {
+    fleet: Arc<Fleet>,
+}
+
+impl Control {
+    /// Opens the data directory, and makes what is missing in it. No node is asked anything yet.
+    ///
+    /// # Errors
+    /// [`Error::Start`] when the directory, the secret or the database cannot be used.
+    pub async fn open(config: Config) -> Result<Self> {
+        store::private_directory(&config.data_dir)?;
+        let store = Store::open(&config.data_dir).await?;
+        let pepper = Pepper::open(&config.data_dir, store.has_keys().await?)?;
+        let fleet = Fleet {
+            store,
+            nodes: Nodes::new(config.nodes),
+            clock: config.clock,
+            limits: config.limits,
+            pepper,
+            metrics: config.metrics,
+            announcer: announcer::Announcer::default(),
+            flights: Mutex::new(HashSet::new()),
+        };
+        let control = Self { fleet: Arc::new(fleet) };
+        if let Some(key) = config.first_key
+            && !control.fleet.store.has_keys().await?
+        {
+            control.add_key(FIRST_TEAM, &key, &[Scope::Operator, Scope::Team]).await?;
+        }
+        Ok(control)
+    }
+
+    /// Adds a team with a key of its own, and returns the key: it can be read here, and never again.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn add_team(&self, name: &str, scopes: &[Scope]) -> Result<String> {
+        let key = keys::generate()?;
+        self.add_key(name, &key, scopes).await?;
+        Ok(key)
+    }
+
+    async fn add_key(&self, team_name: &str, key: &str, scopes: &[Scope]) -> Result<()> {
+        let new = NewTeam {
+            team: &TeamId::from_entropy(entropy::bytes()?),
+            name: team_name,
+            key: &KeyId::from_entropy(entropy::bytes()?),
+            key_hash: &self.fleet.pepper.hash(key),
+            scopes,
+        };
+        self.fleet.store.add_team(new, self.fleet.now_ms()).await
+    }
+
+    /// Serves clients, listens to nodes and sweeps, until `shutdown`; then ends what is under way, bounded.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let Self { fleet } = self;
+        let mut background = JoinSet::new();
+        background.spawn(converge::sweep_for_ever(fleet.clone()));
+        for node in fleet.nodes.all() {
+            background.spawn(converge::listen(fleet.clone(), node.clone()));
+        }
+        http::serve(http::router(fleet.clone()), listener, &fleet.limits, shutdown).await;
+        background.shutdown().await;
+        if tokio::time::timeout(fleet.limits.drain, fleet.store.close()).await.is_err() {
+            tracing::warn!("the store was still in use when the server stopped");
+        }
+    }
+}

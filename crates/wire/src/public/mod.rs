@@ -4,6 +4,7 @@
 //! have no value are left out, never `null`: clients in use crash on `null`.
 
 pub mod error;
+pub mod operator;
 pub mod process;
 pub mod sandbox;
 pub mod template;

@@ -29,3 +29,12 @@ pub struct BuildSystemTemplate {
     /// Its name, `system/` included.
     pub name: String,
 }
+
+/// `GET /v1/templates`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TemplateList {
+    /// All that the team may use, by name.
+    pub items: Vec<Template>,
+    /// How many there are.
+    pub total_items: u64,
+}

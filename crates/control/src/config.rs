@@ -1,0 +1,94 @@
+//! What control is started with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wire::clock::Clock;
+
+/// Everything control needs to know at start.
+pub struct Config {
+    /// Where the database and the secret of the key hashes live. Made with mode 0700 if it is not there.
+    pub data_dir: PathBuf,
+    /// The nodes of the fleet.
+    pub nodes: Vec<NodeAddress>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// A plaintext key: stored (as its hash, with both scopes, for a first team) if no key exists at all.
+    pub first_key: Option<String>,
+    /// How much and how long.
+    pub limits: Limits,
+    /// What `GET /metrics` shows.
+    pub metrics: MetricsPage,
+}
+
+/// How to reach a node.
+#[derive(Debug, Clone)]
+pub struct NodeAddress {
+    /// The Unix socket it listens on.
+    pub socket: PathBuf,
+}
+
+/// What `GET /metrics` shows, and to whom.
+#[derive(Clone)]
+pub struct MetricsPage {
+    /// Renders the page, in the Prometheus text format.
+    pub render: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Whether it is shown without an operator's key.
+    pub public: bool,
+}
+
+impl MetricsPage {
+    /// A page for operators only.
+    pub fn new(render: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self { render: Arc::new(render), public: false }
+    }
+}
+
+/// Bounds an operator may change.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections of clients at once; more wait to be accepted.
+    pub connections_max: usize,
+    /// Body of one `write-file`, in bytes.
+    pub upload_bytes_max: u64,
+    /// Output and errors of one `process/execute`, in bytes each; the rest is dropped and said to be.
+    pub output_bytes_max: usize,
+    /// How long a create may take.
+    pub create_wait: Duration,
+    /// How long other requests wait for a sandbox that is being made.
+    pub ready_wait: Duration,
+    /// How long a delete waits for the node; the deletion goes on if that is not enough.
+    pub delete_wait: Duration,
+    /// Silence after which a waiting client is sent a byte.
+    pub keep_alive: Duration,
+    /// How long a client may be silent in the middle of a body.
+    pub body_idle: Duration,
+    /// How long the record of a deleted sandbox can be read.
+    pub record_retention: Duration,
+    /// How long an `Idempotency-Key` is remembered.
+    pub idempotency_retention: Duration,
+    /// Time between two sweeps over the store.
+    pub sweep_interval: Duration,
+    /// How long requests under way may take to end when the server stops.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 4096,
+            upload_bytes_max: 1024 * 1024 * 1024,
+            output_bytes_max: 10 * 1024 * 1024,
+            create_wait: Duration::from_secs(120),
+            ready_wait: Duration::from_secs(60),
+            delete_wait: Duration::from_secs(30),
+            keep_alive: Duration::from_secs(10),
+            body_idle: Duration::from_secs(60),
+            record_retention: Duration::from_secs(60 * 60),
+            idempotency_retention: Duration::from_secs(24 * 60 * 60),
+            sweep_interval: Duration::from_secs(10),
+            drain: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Moves nodes towards the store, and what nodes say into the store. Nothing else does either.
+//!
+//! The same code runs for a request, for the sweep, and after a crash: it has no
+//! input but the record. A node that cannot be reached leaves its records alone.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use wire::id::SandboxId;
+use wire::node::{DeleteSandbox, NodeErrorCode, Observed, PutSandbox};
+use wire::sandbox::{Reason, State};
+
+use crate::error::Result;
+use crate::fleet::Fleet;
+use crate::nodes::{Node, NodeFailure};
+use crate::record::{Desired, SandboxRecord, Step};
+
+/// Sandboxes that one sweep tells nodes about.
+const SWEEP_SANDBOXES_MAX: u32 = 256;
+
+/// Sandboxes a node is told to drop at once.
+const DISMISSALS_MAX: usize = 8;
+
+/// How long to wait before a node that did not answer is tried again.
+const RETRY_WAIT: Duration = Duration::from_millis(200);
+
+/// The longest such wait.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Begins to tell the sandbox's node what is left to tell, unless that is under way.
+pub fn start(fleet: &Arc<Fleet>, id: &SandboxId, step: Step) {
+    let flight = (id.clone(), step);
+    if !flights(fleet).insert(flight.clone()) {
+        return;
+    }
+    let landing = Landing { fleet: fleet.clone(), flight };
+    let id = id.clone();
+    tokio::spawn(async move {
+        let fleet = &landing.fleet;
+        let done = match step {
+            Step::Put => bring_up(fleet, &id).await,
+            Step::Delete => take_down(fleet, &id).await,
+        };
+        if let Err(error) = done {
+            tracing::warn!(sandbox = %id, ?step, error = crate::http::chain(&error), "not converged; the sweep will try again");
+        }
+    });
+}
+
+/// Ends a flight however its task ends.
+struct Landing {
+    fleet: Arc<Fleet>,
+    flight: (SandboxId, Step),
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        flights(&self.fleet).remove(&self.flight);
+    }
+}
+
+fn flights(fleet: &Fleet) -> std::sync::MutexGuard<'_, HashSet<(SandboxId, Step)>> {
+    fleet.flights.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has a sandbox brought up, or, if that fails or takes too long, leaves nothing of it.
+async fn bring_up(fleet: &Arc<Fleet>, id: &SandboxId) -> Result<()> {
+    let wait = fleet.limits.create_wait;
+    match tokio::time::timeout(wait, put_until_answered(fleet, id)).await {
+        Ok(done) => done?,
+        Err(_) => {
+            let detail = format!("its node did not answer within {} s", wait.as_secs());
+            fleet.change(id, |record, now_ms| record.fail(NodeErrorCode::Timeout, &detail, now_ms)).await?;
+        }
+    }
+    take_down(fleet, id).await
+}
+
+/// Sends the `PUT`, again and again while the node cannot be reached: it is idempotent.
+async fn put_until_answered(fleet: &Arc<Fleet>, id: &SandboxId) -> Result<()> {
+    let mut wait = RETRY_WAIT;
+    while let Some(record) =
+        fleet.store.sandbox(id).await?.filter(|record| record.next_step() == Some(Step::Put))
+    {
+        match put(fleet, &record).await {
+            Ok(seen) => return hear(fleet, &seen).await,
+            Err(NodeFailure::Unreachable(error)) => {
+                tracing::warn!(sandbox = %id, %error, "its node cannot be reached, trying again");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(RETRY_WAIT_MAX);
+            }
+            // Somebody wants something newer, and tells the node on another flight.
+            Err(NodeFailure::Refused(refusal)) if refusal.code == NodeErrorCode::Stale => return Ok(()),
+            Err(failure) => return give_up(fleet, id, failure).await,
+        }
+    }
+    Ok(())
+}
+
+async fn put(fleet: &Fleet, record: &SandboxRecord) -> Result<Observed, NodeFailure> {
+    let node = node_of(fleet, record).await?;
+    let order = PutSandbox { generation: record.generation, spec: record.spec.clone() };
+    node.client.put(&record.id, &order).await
+}
+
+async fn node_of(fleet: &Fleet, record: &SandboxRecord) -> Result<Arc<Node>, NodeFailure> {
+    let unknown =
+        || NodeFailure::Unreachable(format!("{} is not among the nodes that answer", record.node).into());
+    fleet.nodes.get(&record.node).await.ok_or_else(unknown)
+}
+
+/// The sandbox could not be made: from now on it should be gone.
+async fn give_up(fleet: &Fleet, id: &SandboxId, failure: NodeFailure) -> Result<()> {
+    let code = match &failure {
+        NodeFailure::Refused(refusal) => refusal.code,
+        NodeFailure::Slow { .. } => NodeErrorCode::Timeout,
+        NodeFailure::Unreachable(_) | NodeFailure::Malformed(_) => NodeErrorCode::Internal,
+    };
+    let detail = match &failure {
+        NodeFailure::Refused(refusal) => refusal.message.clone(),
+        other => other.to_string(),
+    };
+    tracing::warn!(sandbox = %id, error = crate::http::chain(&failure), "could not be made");
+    fleet.change(id, |record, now_ms| record.fail(code, &detail, now_ms)).await?;
+    Ok(())
+}
+
+/// Has a sandbox taken down, if that is what is wanted.
+async fn take_down(fleet: &Fleet, id: &SandboxId) -> Result<()> {
+    let record = fleet.store.sandbox(id).await?;
+    let Some(record) = record.filter(|record| record.next_step() == Some(Step::Delete)) else {
+        return Ok(());
+    };
+    let node = node_of(fleet, &record).await?;
+    let order = DeleteSandbox { generation: record.generation, reason: record.end_reason() };
+    match node.client.delete(id, &order).await {
+        Ok(seen) => hear(fleet, &seen).await,
+        Err(NodeFailure::Refused(refusal)) if refusal.code == NodeErrorCode::Stale => {
+            outrank(fleet, &node, id).await
+        }
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// The node has seen a newer generation than the store has: a store from a backup. The next sweep will be newer still.
+async fn outrank(fleet: &Fleet, node: &Node, id: &SandboxId) -> Result<()> {
+    let Some(seen) = node.client.observed(id).await? else { return Ok(()) };
+    fleet.change(id, |record, _| record.outrank(seen.generation)).await?;
+    Ok(())
+}
+
+/// A node said this of a sandbox. Unknown ones are left to [`compare`].
+pub async fn hear(fleet: &Fleet, seen: &Observed) -> Result<()> {
+    let Some(known) = fleet.store.sandbox(&seen.id).await? else { return Ok(()) };
+    // Nodes repeat themselves; only news is worth the write lock.
+    if known.clone().observe(seen, fleet.now_ms()) {
+        let record = fleet.change(&seen.id, |record, now_ms| record.observe(seen, now_ms)).await?;
+        if let Some(record) = record.filter(|record| record.observed == State::Deleted) {
+            metrics::counter!("atoll_sandboxes_ended_total", "reason" => record.end_reason().as_str())
+                .increment(1);
+        }
+    }
+    Ok(())
+}
+
+/// Listens to a node for as long as this runs.
+pub async fn listen(fleet: Arc<Fleet>, node: Arc<Node>) {
+    let mut wait = RETRY_WAIT;
+    loop {
+        match follow(&fleet, &node, &mut wait).await {
+            Ok(()) => {
+                tracing::info!(socket = %node.socket.display(), "the node ended its report; listening again")
+            }
+            Err(error) => {
+                tracing::warn!(socket = %node.socket.display(), error = crate::http::chain(&error), "cannot hear the node");
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RETRY_WAIT_MAX);
+    }
+}
+
+async fn follow(fleet: &Fleet, node: &Node, wait: &mut Duration) -> Result<()> {
+    let mut changes = node.client.changes().await?;
+    node.refresh().await?;
+    while let Some(seen) = changes.next().await? {
+        *wait = RETRY_WAIT;
+        hear(fleet, &seen).await?;
+    }
+    Ok(())
+}
+
+/// Sweeps for as long as this runs, first of all at once.
+pub async fn sweep_for_ever(fleet: Arc<Fleet>) {
+    let mut ticks = tokio::time::interval(fleet.limits.sweep_interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = sweep(&fleet).await {
+            tracing::error!(
+                error = crate::http::chain(&error),
+                "the sweep failed; the next one will try again"
+            );
+        }
+    }
+}
+
+/// Takes up everything that is not as it should be.
+pub async fn sweep(fleet: &Arc<Fleet>) -> Result<()> {
+    fleet.nodes.refresh().await;
+    for record in fleet.store.unsettled(SWEEP_SANDBOXES_MAX).await? {
+        if let Some(step) = record.next_step() {
+            start(fleet, &record.id, step);
+        }
+    }
+    for node in fleet.nodes.all().iter().filter(|node| node.is_reachable()) {
+        compare(fleet, node).await?;
+    }
+    fleet.store.forget_create_keys(fleet.ago_ms(fleet.limits.idempotency_retention)).await?;
+    fleet.store.forget_deleted(fleet.ago_ms(fleet.limits.record_retention)).await?;
+    Ok(())
+}
+
+/// Puts all that a node has beside all that the store knows of it.
+async fn compare(fleet: &Arc<Fleet>, node: &Node) -> Result<()> {
+    let Some(node_id) = node.id() else { return Ok(()) };
+    // Read before the node is asked: what it did not have by then, it lost.
+    let expected = fleet.store.running_on(&node_id).await?;
+    let Ok(seen) = node.client.all_observed().await else { return Ok(()) };
+    let mut strangers = Vec::new();
+    for observed in &seen {
+        hear(fleet, observed).await?;
+        let known = fleet.store.sandbox(&observed.id).await?;
+        if known.as_ref().is_none_or(|record| record.observed == State::Deleted) {
+            strangers.push((observed.clone(), known));
+        }
+    }
+    let dismiss = |(observed, known): (Observed, _)| async move { dismiss(node, &observed, known).await };
+    futures_util::stream::iter(strangers).for_each_concurrent(DISMISSALS_MAX, dismiss).await;
+    let has: HashSet<&SandboxId> = seen.iter().map(|observed| &observed.id).collect();
+    for id in expected.iter().filter(|id| !has.contains(id)) {
+        confirm_lost(fleet, node, id).await?;
+    }
+    Ok(())
+}
+
+/// Tells a node that the store does not want this: it has never heard of it, or has recorded its end.
+async fn dismiss(node: &Node, seen: &Observed, known: Option<SandboxRecord>) {
+    let alive = seen.state != State::Deleted;
+    if alive {
+        tracing::warn!(sandbox = %seen.id, socket = %node.socket.display(), "the node has a sandbox that should not be");
+    }
+    let (generation, reason) =
+        known.map_or((0, Reason::Deleted), |record| (record.generation, record.end_reason()));
+    let order = DeleteSandbox { generation: generation.max(seen.generation + 1), reason };
+    if let Err(failure) = node.client.delete(&seen.id, &order).await {
+        tracing::warn!(sandbox = %seen.id, error = crate::http::chain(&failure), "not dismissed; the sweep will try again");
+    }
+}
+
+async fn confirm_lost(fleet: &Fleet, node: &Node, id: &SandboxId) -> Result<()> {
+    // It may have been deleted since: then the record says so, and this is no news.
+    let Ok(None) = node.client.observed(id).await else { return Ok(()) };
+    let still_wanted = |record: &SandboxRecord| record.desired == Desired::Running;
+    fleet.change(id, |record, now_ms| still_wanted(record) && record.lost(now_ms)).await?;
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! What every part of control works with.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wire::clock::Clock;
+use wire::id::SandboxId;
+
+use crate::announcer::Announcer;
+use crate::config::{Limits, MetricsPage};
+use crate::error::Result;
+use crate::keys::Pepper;
+use crate::nodes::Nodes;
+use crate::record::{SandboxRecord, Step};
+use crate::store::Store;
+
+/// One fleet: its store, its nodes, its clock.
+pub struct Fleet {
+    /// What should be.
+    pub store: Store,
+    /// Who makes it so.
+    pub nodes: Nodes,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// How much and how long.
+    pub limits: Limits,
+    /// What keys are hashed with.
+    pub pepper: Pepper,
+    /// What `GET /metrics` shows.
+    pub metrics: MetricsPage,
+    /// Who waits for what.
+    pub announcer: Announcer,
+    /// What `converge` is telling nodes right now.
+    pub flights: Mutex<HashSet<(SandboxId, Step)>>,
+}
+
+impl Fleet {
+    /// Milliseconds since the Unix epoch.
+    pub fn now_ms(&self) -> i64 {
+        i64::try_from(self.clock.wall_ms()).unwrap_or(i64::MAX)
+    }
+
+    /// The moment so long ago, in milliseconds since the Unix epoch.
+    pub fn ago_ms(&self, age: Duration) -> i64 {
+        self.now_ms().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Changes a record, and tells those who wait for it. `None` if there is no such sandbox.
+    pub async fn change(
+        &self,
+        id: &SandboxId,
+        change: impl FnOnce(&mut SandboxRecord, i64) -> bool,
+    ) -> Result<Option<SandboxRecord>> {
+        let now_ms = self.now_ms();
+        let Some((record, changed)) = self.store.change(id, |record| change(record, now_ms)).await? else {
+            return Ok(None);
+        };
+        if changed {
+            tracing::info!(sandbox = %id, state = %record.observed, generation = record.generation, "changed");
+            self.announcer.announce(id);
+        }
+        Ok(Some(record))
+    }
+
+    /// Waits until a record is as wanted, or the wait is over; the record as it is then.
+    pub async fn wait_for(
+        &self,
+        id: &SandboxId,
+        wait: Duration,
+        wanted: impl Fn(&SandboxRecord) -> bool,
+    ) -> Result<Option<SandboxRecord>> {
+        let deadline = Instant::now() + wait;
+        let mut watcher = self.announcer.watch(id);
+        loop {
+            let record = self.store.sandbox(id).await?;
+            if record.as_ref().is_none_or(&wanted) {
+                return Ok(record);
+            }
+            if tokio::time::timeout_at(deadline, watcher.changed()).await.is_err() {
+                return Ok(record);
+            }
+        }
+    }
+}

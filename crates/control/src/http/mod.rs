@@ -1,0 +1,24 @@
+//! The public API over HTTP. Handlers read a request, call one application function, and answer.
+
+mod auth;
+mod body;
+mod extract;
+mod fields;
+mod files;
+mod health;
+mod observe;
+mod operator;
+mod processes;
+mod query;
+mod respond;
+mod router;
+mod sandboxes;
+mod serve;
+mod templates;
+
+pub use respond::{chain, error_body};
+pub use router::router;
+pub use serve::serve;
+
+/// What handlers are given.
+pub type App = std::sync::Arc<crate::fleet::Fleet>;

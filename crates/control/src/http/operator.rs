@@ -1,0 +1,56 @@
+//! What only operators ask.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header;
+use wire::public::operator::{LeakList, NodeList, NodeStatus};
+use wire::sandbox::{State as SandboxState, limits};
+
+use super::App;
+use super::body::json_fields;
+use crate::error::{Error, Result};
+use crate::templates;
+
+/// `POST /v1/template/system`: builds one of our templates; the answer tells how it goes, a JSON line each.
+pub async fn build_system_template(State(app): State<App>, request: Request) -> Result<Response> {
+    let mut fields = json_fields(&app, request).await?;
+    let name = fields.string("name").unwrap_or_default();
+    if !limits::TEMPLATE_NAME_CHARS.contains(&name.chars().count()) {
+        fields.wrong("name", "must be the name of a system template, such as \"system/debian:bookworm\"");
+    }
+    fields.finish()?;
+    let progress = templates::build_system(&app, name).await?;
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(progress)).into_response())
+}
+
+/// `GET /v1/nodes`.
+pub async fn nodes(State(app): State<App>) -> Json<NodeList> {
+    app.nodes.refresh().await;
+    let status = |node: &std::sync::Arc<crate::nodes::Node>| NodeStatus {
+        address: node.socket.display().to_string(),
+        reachable: node.is_reachable(),
+        report: node.report(),
+    };
+    Json(NodeList { items: app.nodes.all().iter().map(status).collect() })
+}
+
+/// `GET /v1/leaks`: fails if any node does not answer, for then nobody knows.
+pub async fn leaks(State(app): State<App>) -> Result<Json<LeakList>> {
+    let mut items = Vec::new();
+    for node in app.nodes.all() {
+        items.extend(node.client.leaks().await.map_err(Error::from)?);
+    }
+    Ok(Json(LeakList { items }))
+}
+
+/// `GET /metrics`, in the Prometheus text format.
+pub async fn metrics(State(app): State<App>) -> Result<Response> {
+    let counts = app.store.count_by_state().await?;
+    for state in SandboxState::ALL.into_iter().filter(|state| *state != SandboxState::Deleted) {
+        let count = counts.get(&state).copied().unwrap_or(0);
+        metrics::gauge!("atoll_sandboxes", "state" => state.as_str()).set(count as f64);
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], (app.metrics.render)()).into_response())
+}

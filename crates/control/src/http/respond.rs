@@ -1,0 +1,160 @@
+//! Where errors become answers. No other file knows a status code of a failure.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use wire::guest::ErrorCode as GuestCode;
+use wire::node::NodeErrorCode;
+use wire::public::error::ErrorBody;
+
+use crate::error::Error;
+
+/// When to come back after a refusal that passes, in seconds.
+const RETRY_AFTER_SECONDS: u16 = 5;
+
+/// How an error is told.
+struct Told {
+    status: StatusCode,
+    code: &'static str,
+    retry: bool,
+}
+
+fn told(status: StatusCode, code: &'static str) -> Told {
+    Told { status, code, retry: false }
+}
+
+fn passing(status: StatusCode, code: &'static str) -> Told {
+    Told { status, code, retry: true }
+}
+
+fn tell(error: &Error) -> Told {
+    match error {
+        Error::Fields(_) => told(StatusCode::BAD_REQUEST, "invalid_fields"),
+        Error::Body(_) => told(StatusCode::BAD_REQUEST, "invalid_body"),
+        Error::BodyStalled => told(StatusCode::REQUEST_TIMEOUT, "body_stalled"),
+        Error::TooLarge { .. } => told(StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        Error::Unauthorized => told(StatusCode::UNAUTHORIZED, "unauthorized"),
+        Error::OperatorOnly => told(StatusCode::FORBIDDEN, "operator_only"),
+        Error::NoSuchRoute => told(StatusCode::NOT_FOUND, "no_such_route"),
+        Error::MethodNotAllowed => told(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+        Error::NotFound { .. } => told(StatusCode::NOT_FOUND, "not_found"),
+        Error::SandboxDeleting { .. } => told(StatusCode::CONFLICT, "sandbox_deleting"),
+        Error::SandboxDeleted { .. } => told(StatusCode::NOT_FOUND, "sandbox_deleted"),
+        Error::StillMoving { .. } => passing(StatusCode::SERVICE_UNAVAILABLE, "sandbox_not_ready"),
+        Error::CreateFailed { failure, .. } => tell_create_failure(*failure),
+        Error::NoCapacity { .. } => passing(StatusCode::SERVICE_UNAVAILABLE, "no_capacity"),
+        Error::NoImage(_) => told(StatusCode::SERVICE_UNAVAILABLE, "no_image"),
+        Error::NoNode => passing(StatusCode::SERVICE_UNAVAILABLE, "no_node"),
+        Error::IdempotencyKeyReused => told(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+        Error::Guest(refusal) => tell_guest_refusal(refusal.code),
+        Error::Node(refusal) => tell_node_refusal(refusal.code),
+        Error::NodeUnreachable(_) => passing(StatusCode::SERVICE_UNAVAILABLE, "node_unreachable"),
+        Error::Broken(_) => told(StatusCode::BAD_GATEWAY, "connection_broken"),
+        Error::Slow { .. } => told(StatusCode::GATEWAY_TIMEOUT, "timeout"),
+        Error::Store(_) | Error::Corrupt { .. } | Error::Start(..) | Error::Internal { .. } => {
+            told(StatusCode::INTERNAL_SERVER_ERROR, "internal")
+        }
+    }
+}
+
+fn tell_create_failure(failure: Option<NodeErrorCode>) -> Told {
+    match failure {
+        Some(NodeErrorCode::NoCapacity) => passing(StatusCode::SERVICE_UNAVAILABLE, "no_capacity"),
+        Some(NodeErrorCode::Timeout) => passing(StatusCode::SERVICE_UNAVAILABLE, "create_timed_out"),
+        _ => told(StatusCode::INTERNAL_SERVER_ERROR, "create_failed"),
+    }
+}
+
+/// What the inside refused is the caller's business, not a fault of the server.
+fn tell_guest_refusal(code: GuestCode) -> Told {
+    match code {
+        GuestCode::NotFound => told(StatusCode::NOT_FOUND, "file_not_found"),
+        GuestCode::PermissionDenied => told(StatusCode::FORBIDDEN, "permission_denied"),
+        GuestCode::IsADirectory => told(StatusCode::BAD_REQUEST, "is_a_directory"),
+        GuestCode::NotADirectory => told(StatusCode::BAD_REQUEST, "not_a_directory"),
+        GuestCode::AlreadyExists => told(StatusCode::CONFLICT, "already_exists"),
+        GuestCode::DiskFull => told(StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+        GuestCode::ProcessLimit => told(StatusCode::CONFLICT, "process_limit"),
+        GuestCode::TooLarge => told(StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        GuestCode::Invalid => told(StatusCode::BAD_REQUEST, "invalid"),
+        GuestCode::Unsupported => told(StatusCode::NOT_IMPLEMENTED, "unsupported"),
+        GuestCode::Cancelled => told(StatusCode::CONFLICT, "cancelled"),
+        GuestCode::Io => told(StatusCode::UNPROCESSABLE_ENTITY, "io_error"),
+    }
+}
+
+fn tell_node_refusal(code: NodeErrorCode) -> Told {
+    match code {
+        NodeErrorCode::NotFound => told(StatusCode::NOT_FOUND, "not_found"),
+        NodeErrorCode::WrongState => told(StatusCode::CONFLICT, "wrong_state"),
+        NodeErrorCode::NoCapacity => passing(StatusCode::SERVICE_UNAVAILABLE, "no_capacity"),
+        NodeErrorCode::Invalid => told(StatusCode::BAD_REQUEST, "invalid"),
+        NodeErrorCode::EngineFailed => told(StatusCode::BAD_GATEWAY, "engine_failed"),
+        NodeErrorCode::GuestUnreachable => told(StatusCode::BAD_GATEWAY, "guest_unreachable"),
+        NodeErrorCode::Timeout => told(StatusCode::GATEWAY_TIMEOUT, "timeout"),
+        NodeErrorCode::Stale | NodeErrorCode::Internal => told(StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+    }
+}
+
+/// The body an error is told with.
+pub fn error_body(error: &Error) -> ErrorBody {
+    let errors = match error {
+        Error::Fields(fields) => fields.clone(),
+        _ => Vec::new(),
+    };
+    ErrorBody { message: message(error), code: tell(error).code.to_owned(), errors }
+}
+
+/// Clients look for these words when they read a directory.
+fn message(error: &Error) -> String {
+    let message = error.to_string();
+    match error {
+        Error::Guest(refusal)
+            if refusal.code == GuestCode::IsADirectory
+                && !message.to_lowercase().contains("is a directory") =>
+        {
+            format!("{message}: is a directory")
+        }
+        _ => message,
+    }
+}
+
+/// An error and its causes in one line, for the logs.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    line
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let Told { status, retry, .. } = tell(&self);
+        if status.is_server_error() {
+            tracing::warn!(status = status.as_u16(), error = chain(&self), "a request failed");
+        }
+        let mut response = (status, Json(error_body(&self))).into_response();
+        let headers = response.headers_mut();
+        if retry {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// For paths that are not there.
+pub async fn no_such_route() -> Error {
+    Error::NoSuchRoute
+}
+
+/// For methods that a path does not have.
+pub async fn method_not_allowed() -> Error {
+    Error::MethodNotAllowed
+}

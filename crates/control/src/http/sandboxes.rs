@@ -1,0 +1,276 @@
+//! `/v1/sandbox` and `/v1/sandboxes`.
+
+use std::future::Future;
+
+use axum::Json;
+use axum::extract::{Extension, RawQuery, Request, State};
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use wire::public::sandbox::{Sandbox, SandboxInspection, SandboxList};
+use wire::sandbox::{State as SandboxState, defaults, limits};
+
+use super::App;
+use super::body::json_fields;
+use super::extract::InSandbox;
+use super::fields::Fields;
+use super::query::Query;
+use crate::error::{Error, Result};
+use crate::keys::Scope;
+use crate::sandboxes::{self, Order};
+use crate::store::{Caller, CreateKey, Page, Sort};
+
+/// Makes requests with the same value one request.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Its length, in characters.
+const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+
+/// Items on a page where nobody says.
+const PAGE_SIZE: u32 = 20;
+
+/// Items on a page.
+const PAGE_SIZE_MAX: u32 = 100;
+
+/// Pages.
+const PAGE_MAX: u32 = 1_000_000;
+
+/// `POST /v1/sandbox`: answers when it runs.
+pub async fn create(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<(StatusCode, Json<Sandbox>)> {
+    let mut fields = json_fields(&app, request).await?;
+    let body = fields.canonical();
+    let key = idempotency_key(&mut fields, &headers, &body);
+    let order = order(&mut fields);
+    fields.finish()?;
+    let create = async move { sandboxes::create(&app, &caller.team, order, key).await };
+    Ok((StatusCode::CREATED, Json(to_the_end(create).await?)))
+}
+
+/// Runs something to its end even if the client hangs up: half of it would be found by nobody.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    use tracing::Instrument;
+    let task = tokio::spawn(work.in_current_span());
+    task.await.map_err(|error| Error::internal("the work on this request did not end", error))?
+}
+
+fn idempotency_key(fields: &mut Fields, headers: &HeaderMap, body: &str) -> Option<CreateKey> {
+    let value = headers.get(IDEMPOTENCY_KEY)?;
+    match value.to_str() {
+        Ok(key)
+            if (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len())
+                && key.bytes().all(|b| b.is_ascii_graphic()) =>
+        {
+            let body_hash = hex::encode(Sha256::digest(body.as_bytes()));
+            Some(CreateKey { key: key.to_owned(), body_hash })
+        }
+        _ => {
+            let wanted = format!("must be 1 to {IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters");
+            fields.wrong("Idempotency-Key", wanted);
+            None
+        }
+    }
+}
+
+fn order(fields: &mut Fields) -> Order {
+    let order = Order {
+        template_name: template_name(fields),
+        vcpu: fields.integer("vcpu", limits::VCPU).unwrap_or(defaults::VCPU),
+        memory_mib: memory(fields),
+        timeout_seconds: fields
+            .integer("timeout", limits::TIMEOUT_SECONDS)
+            .unwrap_or(defaults::TIMEOUT_SECONDS),
+        env: fields.environment("env_vars").unwrap_or_default(),
+        network_policy: network_policy(fields),
+    };
+    if fields.boolean("auto_pause") == Some(true) {
+        fields.wrong("auto_pause", "is not supported yet; leave it out or send false");
+    }
+    match fields.take("mounts") {
+        None => {}
+        Some(Value::Array(mounts)) if mounts.is_empty() => {}
+        Some(Value::Array(_)) => fields.wrong("mounts", "is not supported yet; leave it out or send []"),
+        Some(_) => fields.wrong("mounts", "must be a list"),
+    }
+    order
+}
+
+fn template_name(fields: &mut Fields) -> String {
+    let name = fields
+        .string("template_name")
+        .map_or_else(|| defaults::TEMPLATE.to_owned(), |name| name.trim().to_owned());
+    if !limits::TEMPLATE_NAME_CHARS.contains(&name.chars().count()) {
+        let range = limits::TEMPLATE_NAME_CHARS;
+        fields.wrong("template_name", format!("must be {} to {} characters", range.start(), range.end()));
+    }
+    name
+}
+
+fn memory(fields: &mut Fields) -> u32 {
+    let memory = fields.integer("memory", limits::MEMORY_MIB).unwrap_or(defaults::MEMORY_MIB);
+    if !memory.is_multiple_of(2) {
+        fields.wrong("memory", format!("must be even, in MiB, not {memory}"));
+    }
+    memory
+}
+
+/// Only the policy that forbids nothing, and nothing in it that would mean more.
+fn network_policy(fields: &mut Fields) -> Option<Value> {
+    let policy = fields.take("network_policy")?;
+    let Value::Object(object) = &policy else {
+        fields.wrong("network_policy", "must be an object");
+        return None;
+    };
+    match object.get("mode") {
+        Some(Value::String(mode)) if mode == "allow-all" => {}
+        Some(Value::String(mode)) if mode == "deny-all" || mode == "custom" => {
+            fields.wrong(
+                "network_policy.mode",
+                format!("{mode:?} is not supported yet; only \"allow-all\" is"),
+            );
+        }
+        _ => fields.wrong("network_policy.mode", "must be \"allow-all\""),
+    }
+    for rule in ["allow_domains", "allow_cidrs", "transforms"] {
+        let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        if !object.get(rule).is_none_or(empty) {
+            fields.wrong(format!("network_policy.{rule}"), "is not supported yet; leave it out or send []");
+        }
+    }
+    Some(policy)
+}
+
+/// `GET /v1/sandbox/{id}`.
+pub async fn get(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    InSandbox(id): InSandbox,
+) -> Result<Json<Sandbox>> {
+    sandboxes::get(&app, &caller.team, &id).await.map(Json)
+}
+
+/// `DELETE /v1/sandbox/{id}`.
+pub async fn delete(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    InSandbox(id): InSandbox,
+) -> Result<StatusCode> {
+    to_the_end(async move { sandboxes::delete(&app, &caller.team, &id).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /v1/sandbox/{id}/inspect`. Operators see every team's.
+pub async fn inspect(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    InSandbox(id): InSandbox,
+) -> Result<Json<SandboxInspection>> {
+    let team = (!caller.may(Scope::Operator)).then_some(&caller.team);
+    sandboxes::inspect(&app, team, &id).await.map(Json)
+}
+
+/// `GET /v1/sandboxes`.
+pub async fn list(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<SandboxList>> {
+    let page = page(Query::parse(query.as_deref())?)?;
+    sandboxes::list(&app, &caller.team, &page).await.map(Json)
+}
+
+fn page(mut query: Query) -> Result<Page> {
+    let listed: Vec<_> =
+        SandboxState::ALL.into_iter().filter(|state| *state != SandboxState::Deleted).collect();
+    let words: Vec<_> = listed.iter().map(|state| state.as_str()).collect();
+    let state = query.read("state", &format!("one of {}", words.join(", ")), |text| {
+        listed.iter().find(|state| state.as_str() == text).copied()
+    });
+    let by_state = query.read("sort", "created_at or state", |text| match text {
+        "created_at" => Some(false),
+        "state" => Some(true),
+        _ => None,
+    });
+    let ascending = query.read("order-by", "asc or desc", |text| match text {
+        "asc" => Some(true),
+        "desc" => Some(false),
+        _ => None,
+    });
+    let page = query.number("page", 1..=PAGE_MAX).unwrap_or(1);
+    let page_size = query.number("page-size", 1..=PAGE_SIZE_MAX).unwrap_or(PAGE_SIZE);
+    query.finish()?;
+    let sort = match (by_state.unwrap_or(false), ascending.unwrap_or(false)) {
+        (false, true) => Sort::CreatedAsc,
+        (false, false) => Sort::CreatedDesc,
+        (true, true) => Sort::StateAsc,
+        (true, false) => Sort::StateDesc,
+    };
+    Ok(Page { state, sort, page, page_size })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong_fields(result: Result<()>) -> Vec<String> {
+        match result {
+            Err(Error::Fields(errors)) => errors.into_iter().map(|error| error.field).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn check_order(json: Value, wrong: &[&str]) {
+        let mut fields = Fields::parse(json.to_string().as_bytes()).unwrap();
+        order(&mut fields);
+        assert_eq!(wrong_fields(fields.finish()), wrong, "{json}");
+    }
+
+    #[test]
+    fn a_create_body_is_bounded_field_by_field() {
+        use serde_json::json;
+        check_order(json!({}), &[]);
+        check_order(
+            json!({"template_name": null, "vcpu": null, "mounts": null, "network_policy": null}),
+            &[],
+        );
+        check_order(
+            json!({"vcpu": 8, "memory": 8192, "timeout": 28_800, "auto_pause": false, "mounts": []}),
+            &[],
+        );
+        check_order(
+            json!({"network_policy": {"mode": "allow-all", "allow_domains": []}, "new_field": 1}),
+            &[],
+        );
+        check_order(json!({"vcpu": 0, "memory": 513, "timeout": 28_801}), &["vcpu", "memory", "timeout"]);
+        check_order(json!({"template_name": "  "}), &["template_name"]);
+        check_order(json!({"template_name": "x".repeat(65)}), &["template_name"]);
+        check_order(json!({"auto_pause": true}), &["auto_pause"]);
+        check_order(json!({"mounts": [{}]}), &["mounts"]);
+        check_order(json!({"network_policy": {"mode": "deny-all"}}), &["network_policy.mode"]);
+        check_order(json!({"network_policy": {}}), &["network_policy.mode"]);
+        check_order(
+            json!({"network_policy": {"mode": "allow-all", "transforms": [{}]}}),
+            &["network_policy.transforms"],
+        );
+        check_order(
+            json!({"template_name": 1, "vcpu": "2", "auto_pause": "no", "env_vars": []}),
+            &["template_name", "vcpu", "env_vars", "auto_pause"],
+        );
+    }
+
+    #[test]
+    fn a_list_query_names_everything_that_is_wrong() {
+        let parse = |text| page(Query::parse(Some(text)).unwrap());
+        let ok = parse("sort=state&order-by=asc&page=2&page-size=100&state=running").unwrap();
+        let expect =
+            Page { state: Some(SandboxState::Running), sort: Sort::StateAsc, page: 2, page_size: 100 };
+        assert_eq!(ok, expect);
+        assert_eq!(parse("").unwrap().sort, Sort::CreatedDesc);
+        let bad = parse("state=deleted&sort=x&order-by=up&page=0&page-size=101").map(|_| ());
+        assert_eq!(wrong_fields(bad), ["state", "sort", "order-by", "page", "page-size"]);
+    }
+}

@@ -1,0 +1,361 @@
+//! What the store says of one sandbox, and every way it may change. Pure.
+//!
+//! ```text
+//!             observe(running)                 observe(deleted)
+//!  starting ──────────────────▶ running ─────────────────────────▶ deleted
+//!     │                            │                                  ▲
+//!     │ fail, want_deleted         │ want_deleted                     │
+//!     └──────────────▶ deleting ◀──┘      observe(deleted)            │
+//!                          └──────────────────────────────────────────┘
+//! ```
+//!
+//! `desired` is what we want and moves only from running to deleted; `observed`
+//! is what the node was last heard to say. Every change of desire, and the
+//! acknowledgement of a death, is a new `generation`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use wire::id::{NodeId, SandboxId, TeamId, TemplateId};
+use wire::node::{NodeErrorCode, Observed, SandboxSpec};
+use wire::sandbox::{Reason, State};
+
+/// A node computes `timeout_at_ms` each time it speaks: differences up to this are its arithmetic, not news.
+const TIMEOUT_JITTER_MS: i64 = 1000;
+
+/// What a sandbox should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Desired {
+    /// There, and serving.
+    Running,
+    /// Gone.
+    Deleted,
+}
+
+/// Why it goes or went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct End {
+    /// The cause.
+    pub reason: Reason,
+    /// What was seen that says so; may be empty.
+    pub detail: String,
+}
+
+/// What the store says of one sandbox. Times are milliseconds since the Unix epoch.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SandboxRecord {
+    /// Which.
+    pub id: SandboxId,
+    /// Whose.
+    pub team: TeamId,
+    /// Made from what.
+    pub template: TemplateId,
+    /// Where.
+    pub node: NodeId,
+    /// What it should be.
+    pub desired: Desired,
+    /// What it is, as far as we have heard.
+    pub observed: State,
+    /// Grows with every change of desire.
+    pub generation: u64,
+    /// What it is made of.
+    pub spec: SandboxSpec,
+    /// What it may reach, as its owner said it.
+    pub network_policy: Option<Value>,
+    /// Why it goes or went.
+    pub end: Option<End>,
+    /// The kind of failure, if it could not be made.
+    pub failure: Option<NodeErrorCode>,
+    /// When its time is up.
+    pub timeout_at_ms: Option<i64>,
+    /// When it was asked for.
+    pub created_at_ms: i64,
+    /// When it was first seen to run.
+    pub launched_at_ms: Option<i64>,
+    /// When `observed` last changed.
+    pub state_changed_at_ms: i64,
+    /// When it was seen to be gone.
+    pub deleted_at_ms: Option<i64>,
+}
+
+/// What `converge` must tell the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// That it should be there.
+    Put,
+    /// That it should be gone.
+    Delete,
+}
+
+impl SandboxRecord {
+    /// What is left to tell the node; nothing when it is as it should be.
+    pub fn next_step(&self) -> Option<Step> {
+        match (self.desired, self.observed) {
+            (_, State::Deleted) => None,
+            (Desired::Deleted, _) => Some(Step::Delete),
+            (Desired::Running, State::Starting) => Some(Step::Put),
+            (Desired::Running, _) => None,
+        }
+    }
+
+    /// Whether nobody need wait for it any longer.
+    pub fn is_settled(&self) -> bool {
+        matches!(self.observed, State::Running | State::Deleted)
+    }
+
+    /// The reason it goes or went.
+    pub fn end_reason(&self) -> Reason {
+        self.end.as_ref().map_or(Reason::Deleted, |end| end.reason)
+    }
+
+    /// What was seen that says so.
+    pub fn end_detail(&self) -> &str {
+        self.end.as_ref().map_or("", |end| &end.detail)
+    }
+
+    /// Somebody wants it gone. True if that is news.
+    pub fn want_deleted(&mut self, reason: Reason, detail: &str, now_ms: i64) -> bool {
+        if self.desired == Desired::Deleted {
+            return false;
+        }
+        self.desired = Desired::Deleted;
+        self.generation += 1;
+        self.end = Some(End { reason, detail: detail.to_owned() });
+        self.enter(State::Deleting, now_ms);
+        true
+    }
+
+    /// The node has seen this generation. True if ours was not newer, and is now.
+    pub fn outrank(&mut self, seen: u64) -> bool {
+        let stale = self.generation <= seen && self.observed != State::Deleted;
+        if stale {
+            self.generation = seen.saturating_add(1);
+        }
+        stale
+    }
+
+    /// It could not be made. True if it was still being made.
+    pub fn fail(&mut self, failure: NodeErrorCode, detail: &str, now_ms: i64) -> bool {
+        if self.desired == Desired::Deleted || self.observed != State::Starting {
+            return false;
+        }
+        self.failure = Some(failure);
+        self.want_deleted(Reason::CreateFailed, detail, now_ms)
+    }
+
+    /// The node said this. True if it is news.
+    pub fn observe(&mut self, seen: &Observed, now_ms: i64) -> bool {
+        if self.observed == State::Deleted {
+            return false;
+        }
+        if seen.state == State::Deleted {
+            let end =
+                seen.death.as_ref().map(|death| End { reason: death.reason, detail: death.evidence.clone() });
+            self.ended(end, now_ms);
+            return true;
+        }
+        self.desired == Desired::Running && self.observe_life(seen, now_ms)
+    }
+
+    /// Its node does not know it any more. True if that is news.
+    pub fn lost(&mut self, now_ms: i64) -> bool {
+        if self.observed == State::Deleted {
+            return false;
+        }
+        let detail = "its node does not know it any more".to_owned();
+        let unasked = self.desired == Desired::Running;
+        self.ended(unasked.then_some(End { reason: Reason::EngineLost, detail }), now_ms);
+        true
+    }
+
+    /// What we asked for beats what the node found, except that a life that ended by itself says how.
+    fn ended(&mut self, found: Option<End>, now_ms: i64) {
+        if self.desired == Desired::Running {
+            self.desired = Desired::Deleted;
+            self.generation += 1;
+        }
+        let asked_for = self.end.take();
+        self.end = match (asked_for, found) {
+            (Some(asked), _) if asked.reason == Reason::CreateFailed => Some(asked),
+            (asked, None) => asked,
+            (_, found) => found,
+        };
+        self.deleted_at_ms = Some(now_ms);
+        self.timeout_at_ms = None;
+        // The environment may hold secrets, and nobody needs it any more.
+        self.spec.env.clear();
+        self.enter(State::Deleted, now_ms);
+    }
+
+    fn observe_life(&mut self, seen: &Observed, now_ms: i64) -> bool {
+        let mut news = false;
+        // A late word from before it ran; sandboxes do not start twice.
+        let stale = seen.state == State::Starting;
+        if seen.state != self.observed && !stale {
+            self.enter(seen.state, now_ms);
+            news = true;
+        }
+        if seen.state == State::Running && self.launched_at_ms.is_none() {
+            self.launched_at_ms = Some(now_ms);
+            news = true;
+        }
+        if let Some(at_ms) = seen.timeout_at_ms.and_then(|ms| i64::try_from(ms).ok()) {
+            let known = self.timeout_at_ms.is_some_and(|old| old.abs_diff(at_ms) <= TIMEOUT_JITTER_MS as u64);
+            news |= !known;
+            self.timeout_at_ms = if known { self.timeout_at_ms } else { Some(at_ms) };
+        }
+        news
+    }
+
+    fn enter(&mut self, state: State, now_ms: i64) {
+        self.observed = state;
+        self.state_changed_at_ms = now_ms;
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use wire::image::Digest;
+    use wire::sandbox::{Death, Resources};
+
+    /// A sandbox that has just been asked for.
+    pub fn fresh() -> SandboxRecord {
+        SandboxRecord {
+            id: SandboxId::from_entropy([3; 20]),
+            team: TeamId::from_entropy([4; 20]),
+            template: TemplateId::from_entropy([5; 20]),
+            node: NodeId::from_entropy([6; 20]),
+            desired: Desired::Running,
+            observed: State::Starting,
+            generation: 1,
+            spec: SandboxSpec {
+                image: Digest::from_sha256([7; 32]),
+                resources: Resources { vcpu: 1, memory_mib: 512, disk_mib: 1024, processes_max: 100 },
+                timeout_seconds: 300,
+                env: BTreeMap::from([("TOKEN".into(), "secret".into())]),
+                workdir: "/".into(),
+                user: String::new(),
+            },
+            network_policy: None,
+            end: None,
+            failure: None,
+            timeout_at_ms: None,
+            created_at_ms: 1000,
+            launched_at_ms: None,
+            state_changed_at_ms: 1000,
+            deleted_at_ms: None,
+        }
+    }
+
+    fn seen(state: State, death: Option<Reason>) -> Observed {
+        Observed {
+            id: fresh().id,
+            generation: 1,
+            state,
+            death: death.map(|reason| Death { reason, evidence: "seen".into() }),
+            timeout_at_ms: Some(500_000),
+            steps: Vec::new(),
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Event {
+        Seen(State, Option<Reason>),
+        Delete,
+        Fail,
+        Lost,
+    }
+
+    fn any_event() -> impl Strategy<Value = Event> {
+        let reason = prop::option::of(prop_oneof![Just(Reason::Timeout), Just(Reason::EngineLost)]);
+        let state = (0usize..State::ALL.len()).prop_map(|index| State::ALL[index]);
+        prop_oneof![
+            (state, reason).prop_map(|(state, reason)| Event::Seen(state, reason)),
+            Just(Event::Delete),
+            Just(Event::Fail),
+            Just(Event::Lost),
+        ]
+    }
+
+    fn apply(record: &mut SandboxRecord, event: &Event, now_ms: i64) -> bool {
+        match event {
+            Event::Seen(state, reason) => record.observe(&seen(*state, *reason), now_ms),
+            Event::Delete => record.want_deleted(Reason::Deleted, "", now_ms),
+            Event::Fail => record.fail(NodeErrorCode::EngineFailed, "broke", now_ms),
+            Event::Lost => record.lost(now_ms),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_no_rule_is_broken(events in prop::collection::vec(any_event(), 0..30)) {
+            let mut record = fresh();
+            for (index, event) in events.iter().enumerate() {
+                let before = record.clone();
+                let news = apply(&mut record, event, 2000 + index as i64);
+                prop_assert_eq!(news, record != before, "news is said exactly when something changed");
+                prop_assert!(record.generation >= before.generation);
+                prop_assert!(before.desired == Desired::Running || record.desired == Desired::Deleted, "nothing comes back");
+                prop_assert!(before.observed != State::Deleted || !news, "the last word is the last word");
+                prop_assert!(record.launched_at_ms.is_some() || before.launched_at_ms.is_none());
+                if record.desired == Desired::Deleted {
+                    prop_assert!(record.generation > 1, "the node can tell the new desire from the old");
+                    prop_assert!(matches!(record.observed, State::Deleting | State::Deleted));
+                }
+                if record.observed == State::Deleted {
+                    prop_assert!(record.deleted_at_ms.is_some() && record.next_step().is_none());
+                    prop_assert!(record.spec.env.is_empty(), "secrets go with the sandbox");
+                }
+            }
+        }
+
+        #[test]
+        fn delete_works_from_every_state(events in prop::collection::vec(any_event(), 0..10)) {
+            let mut record = fresh();
+            for event in &events {
+                apply(&mut record, event, 2000);
+            }
+            record.want_deleted(Reason::Deleted, "", 3000);
+            prop_assert!(record.next_step() == Some(Step::Delete) || record.observed == State::Deleted);
+            record.observe(&seen(State::Deleted, None), 4000);
+            prop_assert_eq!(record.observed, State::Deleted);
+        }
+    }
+
+    #[test]
+    fn a_sandbox_that_ran_out_of_time_says_so() {
+        let mut record = fresh();
+        record.observe(&seen(State::Running, None), 2000);
+        assert!(record.observe(&seen(State::Deleted, Some(Reason::Timeout)), 3000));
+        assert_eq!((record.end_reason(), record.end_detail()), (Reason::Timeout, "seen"));
+    }
+
+    #[test]
+    fn a_failed_create_keeps_its_cause_when_the_node_cleans_up() {
+        let mut record = fresh();
+        assert!(record.fail(NodeErrorCode::EngineFailed, "no kernel", 2000));
+        record.observe(&seen(State::Deleted, Some(Reason::CreateFailed)), 3000);
+        assert_eq!((record.end_reason(), record.end_detail()), (Reason::CreateFailed, "no kernel"));
+        assert_eq!(record.launched_at_ms, None);
+    }
+
+    #[test]
+    fn a_late_starting_does_not_undo_running() {
+        let mut record = fresh();
+        record.observe(&seen(State::Running, None), 2000);
+        assert!(!record.observe(&seen(State::Starting, None), 2001));
+        assert_eq!(record.observed, State::Running);
+    }
+
+    #[test]
+    fn the_same_word_twice_is_not_news() {
+        let mut record = fresh();
+        assert!(record.observe(&seen(State::Running, None), 2000));
+        let mut again = seen(State::Running, None);
+        again.timeout_at_ms = again.timeout_at_ms.map(|ms| ms + 3);
+        assert!(!record.observe(&again, 2001));
+    }
+}

@@ -1,0 +1,352 @@
+//! What can be done with sandboxes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wire::id::{SandboxId, TeamId};
+use wire::node::{Capacity, Inspection, NodeErrorCode, SandboxSpec};
+use wire::public::sandbox::{Sandbox, SandboxInspection, SandboxList, SandboxListItem};
+use wire::sandbox::{Reason, Resources, State, defaults};
+
+use crate::converge;
+use crate::entropy;
+use crate::error::{Error, Result};
+use crate::fleet::Fleet;
+use crate::nodes::{Node, NodeFailure};
+use crate::placement::{Refusal, place};
+use crate::record::{Desired, SandboxRecord, Step};
+use crate::store::{Admission, CreateKey, Page, TemplateRecord};
+use crate::templates;
+use crate::times::{rfc3339, unix_seconds};
+
+/// How long cleaning up after a failed create is waited for, on top of the create.
+const CLEAN_UP_WAIT: Duration = Duration::from_secs(30);
+
+/// How long to wait for a node to say that a sandbox ended, when a connection to it broke.
+const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
+
+/// A sandbox somebody wants.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Made from what.
+    pub template_name: String,
+    /// Virtual CPUs.
+    pub vcpu: u32,
+    /// Memory, in MiB.
+    pub memory_mib: u32,
+    /// Life, in seconds.
+    pub timeout_seconds: u32,
+    /// Added to the image's environment.
+    pub env: BTreeMap<String, String>,
+    /// What it may reach, as it was said.
+    pub network_policy: Option<Value>,
+}
+
+/// Makes a sandbox; returns when it runs. With a key, at most once.
+pub async fn create(
+    fleet: &Arc<Fleet>,
+    team: &TeamId,
+    order: Order,
+    key: Option<CreateKey>,
+) -> Result<Sandbox> {
+    let id = match made_before(fleet, team, key.as_ref()).await? {
+        Some(id) => id,
+        None => {
+            let template = templates::by_name(fleet, team, &order.template_name).await?;
+            admit(fleet, team, &template, &order, key.as_ref()).await?
+        }
+    };
+    converge::start(fleet, &id, Step::Put);
+    let wait = fleet.limits.create_wait + CLEAN_UP_WAIT;
+    let record = fleet.wait_for(&id, wait, SandboxRecord::is_settled).await?;
+    created(record.ok_or_else(|| unknown(&id))?)
+}
+
+async fn made_before(fleet: &Fleet, team: &TeamId, key: Option<&CreateKey>) -> Result<Option<SandboxId>> {
+    let Some(key) = key else { return Ok(None) };
+    fleet.store.created_with(team, key, fleet.ago_ms(fleet.limits.idempotency_retention)).await
+}
+
+/// Chooses a node, reserves the place, records the sandbox.
+async fn admit(
+    fleet: &Fleet,
+    team: &TeamId,
+    template: &TemplateRecord,
+    order: &Order,
+    key: Option<&CreateKey>,
+) -> Result<SandboxId> {
+    match try_admit(fleet, team, template, order, key).await {
+        // What is known of the nodes may be old.
+        Err(Error::NoNode | Error::NoImage(_)) => {
+            fleet.nodes.refresh().await;
+            try_admit(fleet, team, template, order, key).await
+        }
+        admitted => admitted,
+    }
+}
+
+async fn try_admit(
+    fleet: &Fleet,
+    team: &TeamId,
+    template: &TemplateRecord,
+    order: &Order,
+    key: Option<&CreateKey>,
+) -> Result<SandboxId> {
+    let id = SandboxId::from_entropy(entropy::bytes()?);
+    let since_ms = fleet.ago_ms(fleet.limits.idempotency_retention);
+    let wanted = Capacity { sandboxes: 1, vcpu: order.vcpu, memory_mib: order.memory_mib.into() };
+    let choose = |promised: &_| {
+        let node =
+            place(&wanted, &fleet.nodes.candidates(&template.digest, promised)).map_err(|refusal| {
+                match refusal {
+                    Refusal::NoNode => Error::NoNode,
+                    Refusal::NoImage => Error::NoImage(template.name.clone()),
+                    Refusal::Full => Error::NoCapacity { vcpu: order.vcpu, memory_mib: order.memory_mib },
+                }
+            })?;
+        let now_ms = fleet.now_ms();
+        Ok(SandboxRecord {
+            id,
+            team: team.clone(),
+            template: template.id.clone(),
+            node,
+            desired: Desired::Running,
+            observed: State::Starting,
+            generation: 1,
+            spec: spec(template, order),
+            network_policy: order.network_policy.clone(),
+            end: None,
+            failure: None,
+            timeout_at_ms: None,
+            created_at_ms: now_ms,
+            launched_at_ms: None,
+            state_changed_at_ms: now_ms,
+            deleted_at_ms: None,
+        })
+    };
+    let (Admission::Admitted(id) | Admission::MadeBefore(id)) =
+        fleet.store.admit(team, key, since_ms, choose).await?;
+    Ok(id)
+}
+
+/// What a sandbox of this template is made of.
+fn spec(template: &TemplateRecord, order: &Order) -> SandboxSpec {
+    let image = &template.image_config;
+    let mut env = image.env.clone().unwrap_or_default();
+    env.extend(order.env.clone());
+    SandboxSpec {
+        image: template.digest.clone(),
+        resources: Resources {
+            vcpu: order.vcpu,
+            memory_mib: order.memory_mib,
+            disk_mib: defaults::DISK_MIB,
+            processes_max: defaults::PROCESSES_MAX,
+        },
+        timeout_seconds: order.timeout_seconds,
+        env,
+        workdir: if image.working_dir.is_empty() { "/".to_owned() } else { image.working_dir.clone() },
+        user: image.user.clone(),
+    }
+}
+
+/// What a create answers, the first time and every time after.
+fn created(record: SandboxRecord) -> Result<Sandbox> {
+    if record.launched_at_ms.is_some() {
+        return Ok(present(record));
+    }
+    match record.end_reason() {
+        Reason::Deleted if record.desired == Desired::Deleted => Err(ended(&record)),
+        _ if record.desired == Desired::Deleted => {
+            Err(Error::CreateFailed { failure: record.failure, detail: failure_detail(&record) })
+        }
+        _ => Err(Error::CreateFailed {
+            failure: Some(NodeErrorCode::Timeout),
+            detail: "it is still being made; the sweep goes on with it".into(),
+        }),
+    }
+}
+
+fn failure_detail(record: &SandboxRecord) -> String {
+    let detail = record.end_detail();
+    if detail.is_empty() { record.end_reason().to_string() } else { detail.to_owned() }
+}
+
+/// One sandbox, living or lately deceased.
+pub async fn get(fleet: &Fleet, team: &TeamId, id: &SandboxId) -> Result<Sandbox> {
+    owned(fleet, team, id).await.map(present)
+}
+
+/// The record of a sandbox of this team, unless it has been gone for too long.
+async fn owned(fleet: &Fleet, team: &TeamId, id: &SandboxId) -> Result<SandboxRecord> {
+    let kept_since_ms = fleet.ago_ms(fleet.limits.record_retention);
+    let record = fleet.store.sandbox(id).await?.filter(|record| record.team == *team);
+    let fresh = |record: &SandboxRecord| record.deleted_at_ms.is_none_or(|at_ms| at_ms > kept_since_ms);
+    record.filter(fresh).ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: &SandboxId) -> Error {
+    Error::not_found("sandbox", id.as_str())
+}
+
+/// A page of the team's sandboxes.
+pub async fn list(fleet: &Fleet, team: &TeamId, page: &Page) -> Result<SandboxList> {
+    let (records, total_items) = fleet.store.list(team, page).await?;
+    Ok(SandboxList { items: records.into_iter().map(present_item).collect(), total_items })
+}
+
+/// Has a sandbox deleted, whatever its state. Once this returns, nothing brings it back.
+pub async fn delete(fleet: &Arc<Fleet>, team: &TeamId, id: &SandboxId) -> Result<()> {
+    owned(fleet, team, id).await?;
+    fleet.change(id, |record, now_ms| record.want_deleted(Reason::Deleted, "", now_ms)).await?;
+    converge::start(fleet, id, Step::Delete);
+    let gone = |record: &SandboxRecord| record.observed == State::Deleted;
+    fleet.wait_for(id, fleet.limits.delete_wait, gone).await?;
+    Ok(())
+}
+
+/// What each party says of one sandbox. `team` is `None` for operators, who see every team's.
+pub async fn inspect(fleet: &Fleet, team: Option<&TeamId>, id: &SandboxId) -> Result<SandboxInspection> {
+    let record = match team {
+        Some(team) => owned(fleet, team, id).await?,
+        None => fleet.store.sandbox(id).await?.ok_or_else(|| unknown(id))?,
+    };
+    let inspection = match fleet.nodes.get(&record.node).await {
+        Some(node) => {
+            node.client.inspect(id).await.unwrap_or_else(|failure| unseen(&crate::http::chain(&failure)))
+        }
+        None => unseen("its node cannot be reached"),
+    };
+    let Inspection { node, engine, guest } = inspection;
+    Ok(SandboxInspection { store: present_record(record), node, engine, guest })
+}
+
+fn unseen(why: &str) -> Inspection {
+    let error = json!({ "error": why });
+    Inspection { node: error.clone(), engine: error.clone(), guest: error }
+}
+
+/// The record for people; the values of the environment are the owner's business alone.
+fn present_record(mut record: SandboxRecord) -> Value {
+    record.spec.env.values_mut().for_each(|value| *value = "(not shown)".into());
+    serde_json::to_value(record).unwrap_or_else(|error| json!({ "error": error.to_string() }))
+}
+
+/// The node of a sandbox that serves requests; waits, bounded, for one that is about to.
+pub async fn ready(fleet: &Fleet, team: &TeamId, id: &SandboxId) -> Result<Arc<Node>> {
+    let mut record = owned(fleet, team, id).await?;
+    if !record.is_settled() && record.desired == Desired::Running {
+        let settled = |record: &SandboxRecord| record.is_settled() || record.desired == Desired::Deleted;
+        let waited = fleet.wait_for(id, fleet.limits.ready_wait, settled).await?;
+        record = waited.ok_or_else(|| unknown(id))?;
+    }
+    match record.observed {
+        State::Running | State::Snapshotting => fleet.nodes.get(&record.node).await.ok_or(Error::NoNode),
+        State::Deleting | State::Deleted => Err(ended(&record)),
+        state => {
+            let seconds = fleet.limits.ready_wait.as_secs();
+            Err(Error::StillMoving { id: id.clone(), state, seconds })
+        }
+    }
+}
+
+/// Why nothing can be asked of this sandbox any more.
+fn ended(record: &SandboxRecord) -> Error {
+    let (id, reason) = (record.id.clone(), record.end_reason());
+    match record.observed {
+        State::Deleted => Error::SandboxDeleted { id, reason, detail: record.end_detail().to_owned() },
+        _ => Error::SandboxDeleting { id, reason },
+    }
+}
+
+/// Says why an exchange with a sandbox failed: the sandbox may have ended under it.
+pub async fn explain(fleet: &Fleet, id: &SandboxId, failure: NodeFailure) -> Error {
+    let leaving = |record: &SandboxRecord| record.desired == Desired::Deleted;
+    match fleet.wait_for(id, LAST_WORDS_WAIT, leaving).await {
+        Ok(Some(record)) if leaving(&record) => ended(&record),
+        _ => match failure {
+            NodeFailure::Unreachable(source) | NodeFailure::Malformed(source) => Error::Broken(source),
+            other => other.into(),
+        },
+    }
+}
+
+/// A sandbox as its owner sees it.
+fn present(record: SandboxRecord) -> Sandbox {
+    let (reason, reason_detail) = match record.end {
+        Some(end) => (Some(end.reason), Some(end.detail).filter(|detail| !detail.is_empty())),
+        None => (None, None),
+    };
+    Sandbox {
+        id: record.id,
+        template_id: record.template,
+        state: record.observed,
+        vcpu: record.spec.resources.vcpu,
+        memory: record.spec.resources.memory_mib,
+        disk: record.spec.resources.disk_mib,
+        timeout: record.spec.timeout_seconds,
+        auto_pause: false,
+        created_at: rfc3339(record.created_at_ms),
+        timeout_at: record.timeout_at_ms.map(unix_seconds),
+        network_policy: record.network_policy,
+        mounts: Vec::new(),
+        reason,
+        reason_detail,
+    }
+}
+
+fn present_item(record: SandboxRecord) -> SandboxListItem {
+    SandboxListItem {
+        id: record.id,
+        template_id: record.template,
+        pod_id: record.node,
+        state: record.observed,
+        launch_time: record.launched_at_ms.map(rfc3339),
+        state_change_time: Some(rfc3339(record.state_changed_at_ms)),
+        timeout_at: record.timeout_at_ms.map(unix_seconds),
+        created_at: rfc3339(record.created_at_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::tests::fresh;
+    use wire::id::TemplateId;
+    use wire::image::{Digest, ImageConfig};
+
+    #[test]
+    fn the_users_environment_beats_the_images() {
+        let env =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        let template = TemplateRecord {
+            id: TemplateId::from_entropy([1; 20]),
+            name: "t".into(),
+            digest: Digest::from_sha256([1; 32]),
+            image_config: ImageConfig {
+                env: Some(env(&[("A", "image"), ("B", "image")])),
+                ..ImageConfig::default()
+            },
+            is_system: true,
+            created_at_ms: 0,
+        };
+        let order = Order {
+            template_name: "t".into(),
+            vcpu: 1,
+            memory_mib: 512,
+            timeout_seconds: 1,
+            env: env(&[("B", "user"), ("C", "user")]),
+            network_policy: None,
+        };
+        let spec = spec(&template, &order);
+        assert_eq!(spec.env, env(&[("A", "image"), ("B", "user"), ("C", "user")]));
+        assert_eq!(spec.workdir, "/");
+    }
+
+    #[test]
+    fn an_inspection_does_not_show_the_environments_values() {
+        let shown = present_record(fresh()).to_string();
+        assert!(shown.contains("TOKEN") && !shown.contains("secret"));
+    }
+}

@@ -1,0 +1,165 @@
+//! The store: what should be, and what was last heard.
+//!
+//! SQLite in WAL mode: one connection writes, in transactions that take the
+//! write lock at once (an upgrade from reading would fail with `SQLITE_BUSY`);
+//! several only read. The SQL is the part that PostgreSQL understands as well:
+//! `$1` placeholders, `ON CONFLICT`, ids as TEXT, times as BIGINT milliseconds.
+
+mod idempotency;
+mod keys;
+mod sandboxes;
+mod templates;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Sqlite, Transaction};
+
+use crate::error::{Error, Result};
+
+pub use idempotency::CreateKey;
+pub use keys::{Caller, NewTeam};
+pub use sandboxes::{Admission, Page, Sort};
+pub use templates::TemplateRecord;
+
+/// The database's file in the data directory.
+const DATABASE_FILE: &str = "atoll.sqlite";
+
+/// Connections that only read.
+const READERS_MAX: u32 = 4;
+
+/// How long a statement waits for a lock, and a caller for a connection.
+const BUSY_SECONDS_MAX: Duration = Duration::from_secs(10);
+
+/// How a write transaction begins.
+const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+
+/// The store.
+pub struct Store {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Store {
+    /// Opens the database of this data directory, makes it if it is not there, and brings its tables up to date.
+    pub async fn open(data_dir: &Path) -> Result<Self> {
+        let path = data_dir.join(DATABASE_FILE);
+        private_file(&path)
+            .map_err(|error| Error::start(format!("cannot make {}", path.display()), error))?;
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(BUSY_SECONDS_MAX)
+            .foreign_keys(true);
+        let failed = |error| Error::start(format!("cannot open the database {}", path.display()), error);
+        let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
+        sqlx::migrate!("migrations/sqlite").run(&writer).await.map_err(|error| {
+            Error::start(format!("cannot bring the tables of {} up to date", path.display()), error)
+        })?;
+        let readers = pool(READERS_MAX).connect_with(options.read_only(true)).await.map_err(failed)?;
+        Ok(Self { writer, readers })
+    }
+
+    /// A transaction that may write. Dropped without commit, it leaves no trace.
+    async fn write(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.writer.begin_with(BEGIN_WRITE).await?)
+    }
+
+    /// Proves that the store can be written, by writing.
+    pub async fn check_writable(&self, now_ms: i64) -> Result<()> {
+        let sql = "INSERT INTO readiness (id, checked_at_ms) VALUES (1, $1) \
+                   ON CONFLICT (id) DO UPDATE SET checked_at_ms = excluded.checked_at_ms";
+        sqlx::query(sql).bind(now_ms).execute(&self.writer).await?;
+        Ok(())
+    }
+
+    /// Ends all connections; what was committed is on disk.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+fn pool(connections_max: u32) -> SqlitePoolOptions {
+    // Testing a connection before each use costs a trip to its thread, and an embedded database does not hang up.
+    SqlitePoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(BUSY_SECONDS_MAX)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+}
+
+/// Makes the directory with mode 0700, or closes the one that is there to others.
+pub fn private_directory(path: &Path) -> Result<()> {
+    let failed = |error| Error::start(format!("cannot make {} a private directory", path.display()), error);
+    let mode = |mode| fs::Permissions::from_mode(mode);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    let open = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o077 != 0;
+    if open { fs::set_permissions(path, mode(0o700)).map_err(failed) } else { Ok(()) }
+}
+
+/// SQLite gives its other files the mode of this one.
+fn private_file(path: &Path) -> std::io::Result<()> {
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Reads a column that should hold this.
+fn parse<T>(id: &str, parsed: std::result::Result<T, impl Into<crate::error::Source>>) -> Result<T> {
+    parsed.map_err(|source| Error::Corrupt { id: id.to_owned(), source: source.into() })
+}
+
+/// A structure as JSON text.
+fn json<T: serde::Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::internal("cannot write JSON", error))
+}
+
+/// The word an enum is stored as: what it is on the wire.
+fn word<T: serde::Serialize>(value: &T) -> Result<String> {
+    Ok(json(value)?.trim_matches('"').to_owned())
+}
+
+/// The enum a word stands for.
+fn from_word<T: serde::de::DeserializeOwned>(word: &str) -> serde_json::Result<T> {
+    serde_json::from_value(serde_json::Value::String(word.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_files_are_private_and_a_second_open_finds_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("control");
+        private_directory(&data).unwrap();
+        for _ in 0..2 {
+            let store = Store::open(&data).await.unwrap();
+            store.check_writable(1).await.unwrap();
+            for entry in fs::read_dir(&data).unwrap() {
+                let entry = entry.unwrap();
+                assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", entry.path());
+            }
+            store.close().await;
+        }
+        assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn a_reader_cannot_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).await.unwrap();
+        let write = sqlx::query("DELETE FROM readiness").execute(&store.readers).await;
+        assert!(write.is_err());
+    }
+}

@@ -1,0 +1,292 @@
+//! Sandboxes.
+
+use std::collections::HashMap;
+
+use sqlx::{FromRow, Sqlite, Transaction};
+use wire::id::{NodeId, SandboxId, TeamId};
+use wire::node::Capacity;
+use wire::sandbox::State;
+
+use super::{CreateKey, Store, from_word, idempotency, json, parse, word};
+use crate::error::{Error, Result};
+use crate::record::{End, SandboxRecord};
+
+/// What came of asking for a new sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// It is recorded, and its place reserved.
+    Admitted(SandboxId),
+    /// The same request made this one before.
+    MadeBefore(SandboxId),
+}
+
+/// How a list is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// Oldest first.
+    CreatedAsc,
+    /// Newest first.
+    CreatedDesc,
+    /// By the word of the state.
+    StateAsc,
+    /// By the word of the state, backwards.
+    StateDesc,
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Only those in this state.
+    pub state: Option<State>,
+    /// In what order.
+    pub sort: Sort,
+    /// From 1.
+    pub page: u32,
+    /// Items on a page.
+    pub page_size: u32,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, team_id, template_id, node_id, desired, observed, generation, spec, network_policy, ",
+            "end_reason, end_detail, failure, timeout_at_ms, created_at_ms, launched_at_ms, ",
+            "state_changed_at_ms, deleted_at_ms FROM sandboxes ",
+            $rest
+        )
+    };
+}
+
+/// A page of a team's living sandboxes, in one of the orders a list can have.
+macro_rules! select_page {
+    ($order:literal) => {
+        concat!(
+            select!("WHERE team_id = $1 AND observed <> 'deleted' AND ($2 = '' OR observed = $2) "),
+            "ORDER BY ",
+            $order,
+            " LIMIT $3 OFFSET $4"
+        )
+    };
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    team_id: String,
+    template_id: String,
+    node_id: String,
+    desired: String,
+    observed: String,
+    generation: i64,
+    spec: String,
+    network_policy: Option<String>,
+    end_reason: Option<String>,
+    end_detail: Option<String>,
+    failure: Option<String>,
+    timeout_at_ms: Option<i64>,
+    created_at_ms: i64,
+    launched_at_ms: Option<i64>,
+    state_changed_at_ms: i64,
+    deleted_at_ms: Option<i64>,
+}
+
+impl TryFrom<Row> for SandboxRecord {
+    type Error = Error;
+    fn try_from(row: Row) -> Result<Self> {
+        let id = row.id.as_str();
+        let reason = row.end_reason.as_deref().map(|reason| parse(id, from_word(reason))).transpose()?;
+        let policy = row.network_policy.as_deref().map(|text| parse(id, serde_json::from_str(text)));
+        Ok(Self {
+            id: parse(id, id.parse())?,
+            team: parse(id, row.team_id.parse())?,
+            template: parse(id, row.template_id.parse())?,
+            node: parse(id, row.node_id.parse())?,
+            desired: parse(id, from_word(&row.desired))?,
+            observed: parse(id, from_word(&row.observed))?,
+            generation: parse(id, u64::try_from(row.generation))?,
+            spec: parse(id, serde_json::from_str(&row.spec))?,
+            network_policy: policy.transpose()?,
+            end: reason.map(|reason| End { reason, detail: row.end_detail.unwrap_or_default() }),
+            failure: row.failure.as_deref().map(|failure| parse(id, from_word(failure))).transpose()?,
+            timeout_at_ms: row.timeout_at_ms,
+            created_at_ms: row.created_at_ms,
+            launched_at_ms: row.launched_at_ms,
+            state_changed_at_ms: row.state_changed_at_ms,
+            deleted_at_ms: row.deleted_at_ms,
+        })
+    }
+}
+
+fn records(rows: Vec<Row>) -> Result<Vec<SandboxRecord>> {
+    rows.into_iter().map(SandboxRecord::try_from).collect()
+}
+
+impl Store {
+    /// Reserves a place and records the sandbox, in one transaction: `choose` is given what is
+    /// promised of each node, and returns the record to insert.
+    pub async fn admit(
+        &self,
+        team: &TeamId,
+        key: Option<&CreateKey>,
+        key_since_ms: i64,
+        choose: impl FnOnce(&HashMap<NodeId, Capacity>) -> Result<SandboxRecord>,
+    ) -> Result<Admission> {
+        let mut tx = self.write().await?;
+        if let Some(key) = key
+            && let Some(id) = idempotency::find(&mut tx, team, key, key_since_ms).await?
+        {
+            return Ok(Admission::MadeBefore(id));
+        }
+        let record = choose(&promised(&mut tx).await?)?;
+        insert(&mut tx, &record).await?;
+        if let Some(key) = key {
+            idempotency::remember(&mut tx, team, key, &record.id, record.created_at_ms).await?;
+        }
+        tx.commit().await?;
+        Ok(Admission::Admitted(record.id))
+    }
+
+    /// One sandbox.
+    pub async fn sandbox(&self, id: &SandboxId) -> Result<Option<SandboxRecord>> {
+        let query = sqlx::query_as::<_, Row>(select!("WHERE id = $1")).bind(id.as_str());
+        query.fetch_optional(&self.readers).await?.map(SandboxRecord::try_from).transpose()
+    }
+
+    /// Changes one sandbox, in one transaction. `change` says whether it changed anything.
+    /// The record afterwards, and that answer; `None` if there is no such sandbox.
+    pub async fn change(
+        &self,
+        id: &SandboxId,
+        change: impl FnOnce(&mut SandboxRecord) -> bool,
+    ) -> Result<Option<(SandboxRecord, bool)>> {
+        let mut tx = self.write().await?;
+        let query = sqlx::query_as::<_, Row>(select!("WHERE id = $1")).bind(id.as_str());
+        let Some(row) = query.fetch_optional(&mut *tx).await? else { return Ok(None) };
+        let mut record = SandboxRecord::try_from(row)?;
+        let changed = change(&mut record);
+        if changed {
+            update(&mut tx, &record).await?;
+            tx.commit().await?;
+        }
+        Ok(Some((record, changed)))
+    }
+
+    /// A page of a team's sandboxes that are not gone, and how many there are before paging.
+    pub async fn list(&self, team: &TeamId, page: &Page) -> Result<(Vec<SandboxRecord>, u64)> {
+        let state = page.state.map_or("", State::as_str);
+        let sql = match page.sort {
+            Sort::CreatedAsc => select_page!("created_at_ms ASC, id ASC"),
+            Sort::CreatedDesc => select_page!("created_at_ms DESC, id DESC"),
+            Sort::StateAsc => select_page!("observed ASC, created_at_ms ASC, id ASC"),
+            Sort::StateDesc => select_page!("observed DESC, created_at_ms DESC, id DESC"),
+        };
+        let offset = i64::from(page.page - 1) * i64::from(page.page_size);
+        let rows: Vec<Row> = sqlx::query_as(sql)
+            .bind(team.as_str())
+            .bind(state)
+            .bind(i64::from(page.page_size))
+            .bind(offset)
+            .fetch_all(&self.readers)
+            .await?;
+        let count = "SELECT COUNT(*) FROM sandboxes WHERE team_id = $1 AND observed <> 'deleted' \
+                     AND ($2 = '' OR observed = $2)";
+        let total: (i64,) =
+            sqlx::query_as(count).bind(team.as_str()).bind(state).fetch_one(&self.readers).await?;
+        Ok((records(rows)?, total.0.unsigned_abs()))
+    }
+
+    /// Those whose node has yet to be told something; so many at most, longest waiting first.
+    pub async fn unsettled(&self, max: u32) -> Result<Vec<SandboxRecord>> {
+        let sql = select!(
+            "WHERE observed = 'starting' OR (desired = 'deleted' AND observed <> 'deleted') \
+             ORDER BY state_changed_at_ms, id LIMIT $1"
+        );
+        records(sqlx::query_as(sql).bind(i64::from(max)).fetch_all(&self.readers).await?)
+    }
+
+    /// The ids of those a node was seen to run.
+    pub async fn running_on(&self, node: &NodeId) -> Result<Vec<SandboxId>> {
+        let sql = "SELECT id FROM sandboxes WHERE node_id = $1 AND observed NOT IN ('starting', 'deleting', 'deleted')";
+        let rows: Vec<(String,)> = sqlx::query_as(sql).bind(node.as_str()).fetch_all(&self.readers).await?;
+        rows.iter().map(|(id,)| parse(id, id.parse())).collect()
+    }
+
+    /// How many there are in each state, the deleted left out.
+    pub async fn count_by_state(&self) -> Result<HashMap<State, u64>> {
+        let sql = "SELECT observed, COUNT(*) FROM sandboxes WHERE observed <> 'deleted' GROUP BY observed";
+        let rows: Vec<(String, i64)> = sqlx::query_as(sql).fetch_all(&self.readers).await?;
+        rows.iter()
+            .map(|(state, count)| Ok((parse(state, from_word(state))?, count.unsigned_abs())))
+            .collect()
+    }
+
+    /// Removes records of sandboxes gone before this time, except those an idempotency key still points at.
+    pub async fn forget_deleted(&self, before_ms: i64) -> Result<u64> {
+        let sql = "DELETE FROM sandboxes WHERE observed = 'deleted' AND deleted_at_ms <= $1 \
+                   AND id NOT IN (SELECT sandbox_id FROM idempotency)";
+        Ok(sqlx::query(sql).bind(before_ms).execute(&self.writer).await?.rows_affected())
+    }
+}
+
+/// What is promised of each node: everything that is not known to be gone.
+async fn promised(tx: &mut Transaction<'static, Sqlite>) -> Result<HashMap<NodeId, Capacity>> {
+    let sql = "SELECT node_id, COUNT(*), CAST(SUM(vcpu) AS BIGINT), CAST(SUM(memory_mib) AS BIGINT) \
+               FROM sandboxes WHERE observed <> 'deleted' GROUP BY node_id";
+    let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(sql).fetch_all(&mut **tx).await?;
+    let sums = rows.into_iter().map(|(node, sandboxes, vcpu, memory_mib)| {
+        let promised = Capacity {
+            sandboxes: u32::try_from(sandboxes).unwrap_or(u32::MAX),
+            vcpu: u32::try_from(vcpu).unwrap_or(u32::MAX),
+            memory_mib: memory_mib.unsigned_abs(),
+        };
+        Ok((parse(&node, node.parse())?, promised))
+    });
+    sums.collect()
+}
+
+async fn insert(tx: &mut Transaction<'static, Sqlite>, record: &SandboxRecord) -> Result<()> {
+    let sql = "INSERT INTO sandboxes (id, team_id, template_id, node_id, desired, observed, generation, \
+               vcpu, memory_mib, spec, network_policy, timeout_at_ms, created_at_ms, state_changed_at_ms) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+    sqlx::query(sql)
+        .bind(record.id.as_str())
+        .bind(record.team.as_str())
+        .bind(record.template.as_str())
+        .bind(record.node.as_str())
+        .bind(word(&record.desired)?)
+        .bind(record.observed.as_str())
+        .bind(record.generation as i64)
+        .bind(i64::from(record.spec.resources.vcpu))
+        .bind(i64::from(record.spec.resources.memory_mib))
+        .bind(json(&record.spec)?)
+        .bind(record.network_policy.as_ref().map(json).transpose()?)
+        .bind(record.timeout_at_ms)
+        .bind(record.created_at_ms)
+        .bind(record.state_changed_at_ms)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Writes all that may change in a life.
+async fn update(tx: &mut Transaction<'static, Sqlite>, record: &SandboxRecord) -> Result<()> {
+    let sql = "UPDATE sandboxes SET desired = $2, observed = $3, generation = $4, spec = $5, end_reason = $6, \
+               end_detail = $7, failure = $8, timeout_at_ms = $9, launched_at_ms = $10, \
+               state_changed_at_ms = $11, deleted_at_ms = $12 WHERE id = $1";
+    sqlx::query(sql)
+        .bind(record.id.as_str())
+        .bind(word(&record.desired)?)
+        .bind(record.observed.as_str())
+        .bind(record.generation as i64)
+        .bind(json(&record.spec)?)
+        .bind(record.end.as_ref().map(|end| end.reason.as_str()))
+        .bind(record.end.as_ref().map(|end| end.detail.as_str()))
+        .bind(record.failure.as_ref().map(word).transpose()?)
+        .bind(record.timeout_at_ms)
+        .bind(record.launched_at_ms)
+        .bind(record.state_changed_at_ms)
+        .bind(record.deleted_at_ms)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}

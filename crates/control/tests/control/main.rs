@@ -1,0 +1,9 @@
+//! Control against a scripted node: one story a test.
+
+mod access;
+mod contract;
+mod converge;
+mod files;
+mod idempotency;
+mod processes;
+mod support;

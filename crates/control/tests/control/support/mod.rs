@@ -1,0 +1,7 @@
+//! What the tests of control work with: a node that does as it is told, and a lab around it.
+
+mod lab;
+mod node;
+
+pub use lab::{Answer, Lab, TEMPLATE};
+pub use node::{Node, Say};
