@@ -125,11 +125,11 @@ def main():
         [thread.start() for thread in workers]
         [thread.join() for thread in workers]
         seconds = time.monotonic() - began
-        leaks = client.call("GET", "/v1/leaks")
+        leaks = client.call("GET", "/v1/leaks")["items"]
         after, descriptors_after = host(), server_descriptors()
         listed = client.call("GET", "/v1/sandboxes")["total_items"]
         pin = plant_a_leak()
-        planted = client.call("GET", "/v1/leaks")
+        planted = client.call("GET", "/v1/leaks")["items"]
         remove_planted(pin)
     result = {
         "cycles": arguments.n, "at_a_time": arguments.at_a_time, "seconds": round(seconds, 1),

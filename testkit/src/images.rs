@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use artifact::Images;
 use artifact::recipe::Recipe;
-use wire::image::Digest;
+use wire::image::{Digest, ImageConfig};
 
 /// The template every story uses.
 pub const TEMPLATE: &str = "system/debian:bookworm";
@@ -40,7 +40,9 @@ pub fn nominal(dir: &Path) -> Result<Images> {
     let draft = images.draft()?;
     fs::write(draft.image_file(), b"an image in name only")?;
     let digest = Digest::from_sha256([7; 32]);
-    images.install(draft, &digest, &recipe.config)?;
+    // Such machines have no users: everything runs as whoever the agent runs as.
+    let config = ImageConfig { user: String::new(), ..recipe.config.clone() };
+    images.install(draft, &digest, &config)?;
     images.remember_recipe(&recipe.key(), &digest)?;
     Ok(images)
 }

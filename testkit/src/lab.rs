@@ -135,7 +135,7 @@ impl Lab {
             id: NodeId::from_entropy([1; 20]),
             records_dir: self.dir.path().join("records"),
             images,
-            engine: self.kind.open(self.dir.path(), self.faults.clone()).await?,
+            engine: self.kind.open(self.dir.path(), self.faults.clone())?,
             clock: self.clock.clone(),
             capacity: self.builder.capacity,
             bring_ups_max: 4,

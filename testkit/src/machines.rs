@@ -24,7 +24,7 @@ impl Kind {
     pub fn steps(self) -> &'static [&'static str] {
         match self {
             Self::Fake => Fake::STEPS,
-            Self::Gvisor => Gvisor::STEPS,
+            Self::Gvisor => &Gvisor::STEPS,
         }
     }
 
@@ -32,24 +32,25 @@ impl Kind {
     ///
     /// # Errors
     /// When this host lacks what the engine needs.
-    pub async fn open(self, dir: &Path, faults: Faults) -> Result<Engine> {
+    pub fn open(self, dir: &Path, faults: Faults) -> Result<Engine> {
         match self {
             Self::Fake => Ok(Engine::Fake(Fake::new(dir.join("fake"), faults, Default::default())?)),
-            Self::Gvisor => open_gvisor(dir, faults).await,
+            Self::Gvisor => open_gvisor(dir, faults),
         }
     }
 }
 
-async fn open_gvisor(dir: &Path, faults: Faults) -> Result<Engine> {
+fn open_gvisor(dir: &Path, faults: Faults) -> Result<Engine> {
     ensure!(rustix::process::geteuid().is_root(), "gVisor machines are made by root; run these tests as root");
     let name = dir.file_name().context("the directory has a name")?.to_string_lossy().into_owned();
     let config = Config {
         runsc: std::env::var_os("ATOLL_RUNSC").unwrap_or_else(|| "runsc".into()).into(),
+        agent: engine::agent::install(&dir.join("agent"))?,
         dir: dir.join("engine"),
         run_dir: dir.join("run"),
         cgroup_parent: format!("atoll-{}", name.trim_start_matches('.').to_lowercase()),
         launcher: vec![bins::atoll().into(), "role".into(), "launcher".into()],
         faults,
     };
-    Ok(Engine::Gvisor(Gvisor::open(config).await?))
+    Ok(Engine::Gvisor(Gvisor::open(config)?))
 }

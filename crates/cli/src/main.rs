@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     let command = Atoll::parse().command;
     let is_run = matches!(command, Command::Run(_));
     let outcome = match command {
-        Command::Role { role } => be(role).map(|()| ExitCode::SUCCESS),
+        Command::Role { role } => be(role),
         Command::Serve(serve) => single_threaded(serve.run()),
         Command::Run(run) => single_threaded(run.run()),
         Command::Sandbox(sandbox) => single_threaded(sandbox.run()),
@@ -64,11 +64,11 @@ fn main() -> ExitCode {
     })
 }
 
-fn be(role: Role) -> Result<()> {
+fn be(role: Role) -> Result<ExitCode> {
     match role {
-        Role::Node { orders } => multi_threaded(serve::node_role(&orders)),
-        Role::Control { orders } => multi_threaded(serve::control_role(&orders)),
-        Role::Launcher { args } => Ok(engine::launcher::main(args)?),
+        Role::Node { orders } => multi_threaded(serve::node_role(&orders)).map(|()| ExitCode::SUCCESS),
+        Role::Control { orders } => multi_threaded(serve::control_role(&orders)).map(|()| ExitCode::SUCCESS),
+        Role::Launcher { args } => Ok(engine::launcher::main(args)),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{cgroup, net};
 const KERNEL_MIN: (u32, u32) = (5, 8);
 
 /// One thing an engine needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Check {
     /// The engine that needs it: `gvisor`, `firecracker`.
     pub engine: &'static str,

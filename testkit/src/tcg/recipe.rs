@@ -15,7 +15,8 @@ const SUITES_EXTRA: [&str; 3] = ["bookworm-security", "bookworm-updates", "bookw
 const KERNEL: &str = "linux-image-cloud-amd64";
 const KERNEL_VERSION_PREFIX: &str = "6.1.";
 /// What is installed on top of Debian's essential packages: what `atoll` needs and what its tests look at it with.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
+    "busybox-static",
     "ca-certificates",
     "e2fsprogs",
     "erofs-utils",

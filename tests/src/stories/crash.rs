@@ -17,7 +17,7 @@ pub async fn each_step_of_a_bring_up_fails_in_turn_and_leaves_nothing(lab: Build
         lab.faults.clear();
         let owned = lab.runner().supervisor().node.engine.owned().await.unwrap();
         assert!(owned.is_empty(), "left after `{step}` failed: {owned:#?}");
-        assert_eq!(lab.api.get("/v1/leaks").await.expect(200).json(), json!([]));
+        assert_eq!(lab.api.get("/v1/leaks").await.expect(200).json(), json!({ "items": [] }));
     }
     assert_eq!(lab.api.get("/v1/sandboxes").await.expect(200).json()["total_items"], 0);
     let id = sandbox(&lab).await;
@@ -70,10 +70,10 @@ pub async fn an_engine_that_is_killed_is_a_death_with_a_reason(lab: Builder) {
 pub async fn a_planted_leak_is_found(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;
-    assert_eq!(lab.api.get("/v1/leaks").await.expect(200).json(), json!([]));
+    assert_eq!(lab.api.get("/v1/leaks").await.expect(200).json(), json!({ "items": [] }));
     lab.runner().supervisor().abandon();
     let leaks = lab.api.get("/v1/leaks").await.expect(200).json();
-    let leaks = leaks.as_array().unwrap();
+    let leaks = leaks["items"].as_array().unwrap();
     assert!(leaks.iter().any(|leak| leak["kind"] == "process"), "{leaks:#?}");
     assert!(leaks.iter().all(|leak| leak["owner"] == json!(id)), "{leaks:#?}");
     lab.runner().supervisor().node.engine.down(&id.parse().unwrap()).await.unwrap();

@@ -83,9 +83,10 @@ pub async fn no_path_leaves_the_sandbox(lab: Builder) {
         format!("/proc/1/root{secret}"),
     ];
     for path in escapes {
+        // A link may lead to a file of this name inside; never to the host's.
         let answer = read(&lab, &id, json!({ "path": path })).await;
-        assert!(matches!(answer.status.as_u16(), 400 | 403 | 404), "{path}: {answer:?}");
-        write(&lab, &id, &path, "overwritten").await;
+        assert!(answer.body != "of the host", "{path} reads the host's file");
+        write(&lab, &id, &path, "of the sandbox").await;
         assert_eq!(std::fs::read_to_string(secret).unwrap(), "of the host", "{path}");
     }
     lab.end().await;

@@ -5,6 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
+use engine::probe::Check;
+
+/// The engines there are checks for.
+const ENGINES: [&str; 2] = ["gvisor", "firecracker"];
 
 /// Says which engines this machine can run, and the command that mends what is missing.
 #[derive(Debug, Args)]
@@ -23,25 +27,28 @@ impl Doctor {
     /// # Errors
     /// When the findings cannot be printed.
     pub async fn run(self) -> Result<ExitCode> {
-        let report = engine::probe::report(&self.runsc).await;
+        let checks = engine::probe::report(&self.runsc);
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            println!("{}", serde_json::to_string_pretty(&checks)?);
         } else {
-            report.iter().for_each(print_check);
+            ENGINES.iter().for_each(|engine| print_engine(engine, &checks));
         }
-        let fit = report.iter().all(|check| check.ok || !check.required);
+        // One engine is enough.
+        let fit = ENGINES.iter().any(|engine| can_run(engine, &checks));
         Ok(if fit { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-fn print_check(check: &engine::probe::Check) {
-    let mark = match (check.ok, check.required) {
-        (true, _) => "ok     ",
-        (false, true) => "MISSING",
-        (false, false) => "absent ",
-    };
-    println!("{mark}  {:<22} {}", check.name, check.detail);
-    if !check.ok && !check.remedy.is_empty() {
-        println!("         {:<22} → {}", "", check.remedy);
+fn can_run(engine: &str, checks: &[Check]) -> bool {
+    checks.iter().filter(|check| check.engine == engine).all(|check| check.ok)
+}
+
+fn print_engine(engine: &str, checks: &[Check]) {
+    println!("{engine}: {}", if can_run(engine, checks) { "this machine can run it" } else { "not here" });
+    for check in checks.iter().filter(|check| check.engine == engine) {
+        println!("  {}  {:<14} {}", if check.ok { "ok     " } else { "missing" }, check.name, check.detail);
+        if !check.ok {
+            println!("  {:<23} → {}", "", check.remedy);
+        }
     }
 }

@@ -91,5 +91,6 @@ pub async fn run(orders: &Path) -> Result<()> {
     let shutdown = async move {
         terminate.recv().await;
     };
-    Ok(control.serve(tokio::net::TcpListener::from_std(listener)?, shutdown).await?)
+    control.serve(tokio::net::TcpListener::from_std(listener)?, shutdown).await;
+    Ok(())
 }

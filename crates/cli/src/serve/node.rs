@@ -86,7 +86,7 @@ pub async fn run(orders: &Path) -> Result<()> {
         id: orders.id.clone(),
         records_dir: orders.records_dir.clone(),
         images: artifact::Images::open(&orders.images_dir)?,
-        engine: open_engine(&orders).await?,
+        engine: open_engine(&orders)?,
         clock: Arc::new(SystemClock),
         capacity: orders.capacity,
         bring_ups_max: BRING_UPS_PER_CPU * std::thread::available_parallelism().map_or(1, usize::from),
@@ -104,18 +104,19 @@ pub async fn run(orders: &Path) -> Result<()> {
     Ok(())
 }
 
-async fn open_engine(orders: &Orders) -> Result<Engine> {
+fn open_engine(orders: &Orders) -> Result<Engine> {
     match orders.engine {
         EngineKind::Gvisor => {
             let config = engine::gvisor::Config {
                 runsc: orders.runsc.clone(),
+                agent: engine::agent::install(&orders.engine_dir.join("agent"))?,
                 dir: orders.engine_dir.clone(),
                 run_dir: orders.engine_run_dir.clone(),
                 cgroup_parent: orders.cgroup_parent.clone(),
                 launcher: vec!["/proc/self/exe".into(), "role".into(), "launcher".into()],
                 faults: Faults::default(),
             };
-            Ok(Engine::Gvisor(engine::gvisor::Gvisor::open(config).await?))
+            Ok(Engine::Gvisor(engine::gvisor::Gvisor::open(config)?))
         }
         EngineKind::Fake => {
             let dir = orders.engine_run_dir.clone();
