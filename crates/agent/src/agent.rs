@@ -122,7 +122,7 @@ impl Agent {
     fn make(&self, token: String, claim: Claim) -> Result<Claimed, String> {
         let reserve_bytes = claim.memory_reserve_bytes;
         let shims = claim.shims;
-        let sandbox = Arc::new(Sandbox::set_up(self.root.clone(), claim, self.file_limit.clone())?);
+        let sandbox = Arc::new(Sandbox::set_up(self.root.clone(), claim, self.file_limit)?);
         let spawner = Spawner::start(&sandbox, &self.reaper, &self.activity, shims)
             .map_err(|error| format!("starting the threads that start processes: {error}"))?;
         let guard = Guard::start(reserve_bytes, &self.reaper, &self.activity)

@@ -46,7 +46,9 @@ pub fn install(dir: &Path) -> Result<PathBuf, Error> {
         let _ = fs::remove_file(&fresh);
     }
     placed.map_err(Error::io(format!("installing the agent as {}", path.display())))?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io(format!("syncing {}", dir.display())))?;
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(Error::io(format!("syncing {}", dir.display())))?;
     Ok(path)
 }
 

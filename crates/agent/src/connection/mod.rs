@@ -55,9 +55,13 @@ pub async fn greet(agent: &Rc<Agent>, stream: Box<dyn ByteStream>) -> Option<(Wi
 pub async fn serve(session: Session, wire: Wire) {
     let (reader, writer) = tokio::io::split(wire.stream);
     let (out, queue) = writer::queue();
-    let writing = tokio::task::spawn_local(writer::write_all(queue, writer));
+    let mut writing = tokio::task::spawn_local(writer::write_all(queue, writer));
     let mut connection = Connection { session: Rc::new(session), out, streams: Rc::default() };
-    let Over = connection.read_all(reader, wire.input, &writing).await;
+    // A node that does not read is as gone as one that does not write.
+    tokio::select! {
+        Over = connection.read_all(reader, wire.input) => {}
+        _ = &mut writing => {}
+    }
     connection.streams.cancel_all();
     writing.abort();
 }
@@ -115,12 +119,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn read_all(
-        &mut self,
-        mut reader: impl AsyncReadExt + Unpin,
-        mut input: BytesMut,
-        writing: &tokio::task::JoinHandle<()>,
-    ) -> Over {
+    async fn read_all(&mut self, mut reader: impl AsyncReadExt + Unpin, mut input: BytesMut) -> Over {
         loop {
             match Frame::decode(&mut input) {
                 Ok(Some(frame)) => match self.take(frame).await {
@@ -129,10 +128,6 @@ impl Connection {
                 },
                 Ok(None) => {}
                 Err(_malformed) => return Over,
-            }
-            // A node that does not read is as gone as one that does not write.
-            if writing.is_finished() {
-                return Over;
             }
             if let Err(over) = read_some(&mut reader, &mut input).await {
                 return over;

@@ -52,6 +52,8 @@ pub async fn read(files: &Files, sandbox: &Arc<Sandbox>, stream: &Stream, read: 
         () = relay => {}
         () = stream.cancelled() => return Err(failure::cancelled()),
     }
+    // If the connection broke, the thread waits to hand more over, and must hear that nobody takes it.
+    drop(pieces);
     let bytes = super::ended(ending).await?;
     Ok(Done::Read { bytes })
 }

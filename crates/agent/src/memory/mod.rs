@@ -27,8 +27,10 @@ const LOOK_MS_MIN: u64 = 10;
 const LOOK_MS_MAX: u64 = 1000;
 /// A process smaller than this, in bytes, is not worth ending: memory is filled by something else (files).
 const VICTIM_BYTES_MIN: u64 = 1 << 20;
-/// Time for a killed process to give its memory back before another one is killed, in milliseconds.
+/// Time for a killed process to end before another one is killed, in milliseconds.
 const VICTIM_GONE_MS_MAX: u64 = 3000;
+/// Time for its memory to be available again, in milliseconds.
+const MEMORY_BACK_MS_MAX: u64 = 300;
 /// Stack of the thread, in bytes.
 const STACK_BYTES: usize = 128 * 1024;
 
@@ -85,7 +87,9 @@ impl Guard {
             return false;
         }
         self.kills.fetch_add(1, Ordering::Relaxed);
-        await_death(victim.pid);
+        let is_gone = || !proc::process(victim.pid).is_some_and(|process| process.is_alive);
+        wait_for(is_gone, VICTIM_GONE_MS_MAX);
+        wait_for(|| proc::memory().available_bytes >= self.reserve_bytes, MEMORY_BACK_MS_MAX);
         true
     }
 }
@@ -107,9 +111,9 @@ fn largest(processes: &[Process]) -> Option<Process> {
     (largest.resident_pages * proc::page_bytes() >= VICTIM_BYTES_MIN).then_some(largest)
 }
 
-fn await_death(pid: i32) {
-    let bound = Instant::now() + Duration::from_millis(VICTIM_GONE_MS_MAX);
-    while Instant::now() < bound && proc::process(pid).is_some_and(|process| process.is_alive) {
+fn wait_for(is_true: impl Fn() -> bool, ms_max: u64) {
+    let bound = Instant::now() + Duration::from_millis(ms_max);
+    while !is_true() && Instant::now() < bound {
         std::thread::sleep(Duration::from_millis(LOOK_MS_MIN));
     }
 }

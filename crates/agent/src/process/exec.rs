@@ -34,14 +34,21 @@ pub async fn exec(agent: &Agent, claimed: &Claimed, stream: &Stream, exec: Exec)
 }
 
 async fn start(spawner: &Spawner, stream: &Stream, exec: Exec) -> Result<Started, Error> {
-    let started = async { spawner.submit(exec).await.await };
-    tokio::select! {
-        started = started => started.unwrap_or_else(|_| Err(no_start("no thread starts processes any more"))),
-        () = stream.cancelled() => Err(failure::cancelled()),
+    let mut starting = tokio::select! {
+        starting = spawner.submit(exec) => starting,
+        () = stream.cancelled() => return Err(failure::cancelled()),
+    };
+    let given_up = tokio::select! {
+        biased;
+        started = &mut starting => return started.unwrap_or_else(|_| Err(no_start("nothing starts processes any more"))),
+        () = stream.cancelled() => failure::cancelled(),
         () = tokio::time::sleep(Duration::from_secs(START_SECONDS_MAX)) => {
-            Err(no_start("the program did not start within a minute: its file system does not answer"))
+            no_start("the program did not start within a minute: its file system does not answer")
         }
-    }
+    };
+    // From here on the spawner kills what it starts; what it has handed over just before is ours to end.
+    starting.close();
+    starting.try_recv().unwrap_or(Err(given_up))
 }
 
 fn no_start(message: &str) -> Error {

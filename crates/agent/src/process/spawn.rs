@@ -78,6 +78,8 @@ struct Orders {
     script: RawFd,
     group_members: RawFd,
     file_limit: libc::rlimit,
+    has_process_limit: bool,
+    process_limit: libc::rlimit,
     switch: bool,
     uid: u32,
     gid: u32,
@@ -120,13 +122,17 @@ pub fn spawn(
         script: plan.script.as_ref().map_or(-1, AsRawFd::as_raw_fd),
         group_members: sandbox.limit.as_ref().map_or(-1, |limit| limit.members().as_raw_fd()),
         file_limit: raw_limit(&sandbox.file_limit),
+        has_process_limit: sandbox.limit.is_some(),
+        process_limit: both(
+            sandbox.limit.as_ref().map_or(libc::RLIM_INFINITY, |limit| u64::from(limit.processes_max())),
+        ),
         switch: users::may_switch(),
         uid: identity.uid,
         gid: identity.gid,
         groups: identity.groups.as_ptr(),
         groups_length: identity.groups.len(),
         denied_capabilities: sandbox.denied_capabilities.as_ptr(),
-        denied_capabilities_length: if identity.uid == 0 { 0 } else { sandbox.denied_capabilities.len() },
+        denied_capabilities_length: sandbox.denied_capabilities.len(),
         dies_with_agent: !crate::init::is_first_process(),
         failed_step: AtomicI32::new(0),
         errno: AtomicI32::new(0),
@@ -159,6 +165,10 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 fn raw_limit(limit: &rustix::process::Rlimit) -> libc::rlimit {
     let raw = |value: Option<u64>| value.unwrap_or(libc::RLIM_INFINITY);
     libc::rlimit { rlim_cur: raw(limit.current), rlim_max: raw(limit.maximum) }
+}
+
+fn both(limit: u64) -> libc::rlimit {
+    libc::rlimit { rlim_cur: limit, rlim_max: limit }
 }
 
 /// The kernel would not make a child.
@@ -235,6 +245,17 @@ unsafe fn become_program(orders: &Orders) -> (Step, c_int) {
             limit,
             ptr::null_mut::<libc::rlimit>()
         );
+        if orders.has_process_limit {
+            let limit = &raw const orders.process_limit;
+            call!(
+                Step::Prepare,
+                libc::SYS_prlimit64,
+                0,
+                libc::RLIMIT_NPROC,
+                limit,
+                ptr::null_mut::<libc::rlimit>()
+            );
+        }
         for (target, fd) in orders.stdio.iter().enumerate() {
             call!(Step::Prepare, libc::SYS_dup3, *fd, target, 0);
         }

@@ -3,6 +3,12 @@
 //! The agent stays outside of it. So a fork bomb fills its own group, and the
 //! agent can still make the threads it needs to end it.
 //!
+//! Each process of the group gets the same number as its resource limit, too.
+//! That one counts the processes of a user, those that have ended and are not
+//! reaped included (Linux spares root, gVisor those who may administer). gVisor's
+//! group does not count the ended ones: there, a bomb whose processes end as fast as
+//! they begin is held by this one.
+//!
 //! On an engine with control groups of the first version the controller is
 //! mounted for this purpose; a Linux kernel of our own has the second version.
 
@@ -43,6 +49,11 @@ impl ProcessLimit {
     /// Where a process writes `0` to join.
     pub fn members(&self) -> BorrowedFd<'_> {
         self.members.as_fd()
+    }
+
+    /// Processes and threads at once.
+    pub fn processes_max(&self) -> u32 {
+        self.processes_max
     }
 
     /// Processes and threads in the group; `None` when that cannot be read.

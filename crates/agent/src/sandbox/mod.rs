@@ -32,7 +32,7 @@ pub struct Sandbox {
     pub limit: Option<ProcessLimit>,
     /// The limit on open files that processes start with.
     pub file_limit: Rlimit,
-    /// Capabilities that programs of ordinary users can never have.
+    /// Capabilities that no process of the sandbox can have.
     pub denied_capabilities: Vec<u32>,
     env: BTreeMap<String, String>,
 }

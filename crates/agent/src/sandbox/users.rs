@@ -20,8 +20,8 @@ const USER_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Supplementary groups of one user; more are left out.
 const GROUPS_MAX: usize = 1024;
 
-/// Capabilities that a program of an ordinary user can gain, by being setuid root: those that container engines grant
-/// by default. Numbers from `linux/capability.h`; in the order of the names chown, dac_override, fowner, fsetid, kill,
+/// Capabilities that processes of the sandbox can have, root's and setuid programs: those that container engines grant by
+/// default. More would free a process from the limits on processes. Numbers from `linux/capability.h`; in the order of the names chown, dac_override, fowner, fsetid, kill,
 /// setgid, setuid, setpcap, net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
 const GRANTED_CAPABILITIES: [u32; 14] = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31];
 /// No kernel has more capabilities than this.
@@ -64,7 +64,7 @@ pub fn resolve(root: &Root, spec: &str) -> Result<Identity, Error> {
     find(SANDBOX_USER, &passwd, &group).or_else(|_| find("0", &passwd, &group))
 }
 
-/// The capabilities this process has leave to pass on and ordinary users' programs must not gain.
+/// The capabilities this process could pass on, and does not.
 pub fn denied_capabilities() -> Vec<u32> {
     (0..CAPABILITIES_MAX)
         .filter(|number| !GRANTED_CAPABILITIES.contains(number) && is_in_bounding_set(*number))

@@ -108,7 +108,7 @@ fn what_is_no_regular_file_is_refused_by_name() {
 fn the_users_rights_decide_not_the_agents() {
     let (agent, mut client) = Agent::claimed_with(claim_for_ordinary_user());
     client.write("secret", b"mine").unwrap();
-    fs::set_permissions(agent.outside("/work/secret"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(agent.outside("/work/secret"), fs::Permissions::from_mode(0o000)).unwrap();
     assert_eq!(client.read("secret", Part::Whole).unwrap_err().code, ErrorCode::PermissionDenied);
     assert_eq!(client.write("secret", b"x").unwrap_err().code, ErrorCode::PermissionDenied);
     assert_ne!(client.sh("cat secret").end.exit_code, Some(0), "a process may what file operations may not");
@@ -148,8 +148,9 @@ fn files_and_processes_are_the_users() {
     assert!(lines[4].ends_with("0000000000000000") && lines[5].ends_with("0000000000000000"), "{text}");
     let bounding = u64::from_str_radix(lines[6].split_whitespace().last().unwrap(), 16).unwrap();
     assert_eq!(bounding & (1 << 21), 0, "a setuid program could administer the machine");
-    let root = wire::guest::Exec { user: Some("0".into()), ..crate::harness::shell("id -u") };
-    assert_eq!(client.run(root).text(), "0\n");
+    let script = "id -u; grep -c 'CapEff:.*00000000a80425fb' /proc/self/status";
+    let root = wire::guest::Exec { user: Some("0".into()), ..crate::harness::shell(script) };
+    assert_eq!(client.run(root).text(), "0\n1\n", "root is as in a container");
 }
 
 #[test]
@@ -201,6 +202,19 @@ fn many_unfinished_writes_do_not_stop_processes() {
         begin_write(&mut client, &format!("f{number}"));
     }
     assert_eq!(client.sh("echo free").text(), "free\n");
+}
+
+#[test]
+fn a_broken_connection_frees_its_threads() {
+    let (agent, mut client) = Agent::claimed();
+    fs::File::create(agent.outside("/work/large")).unwrap().set_len(64 << 20).unwrap();
+    for _ in 0..200 {
+        client.open(&Request::ReadFile(wire::guest::ReadFile { path: "large".into(), part: Part::Whole }));
+    }
+    client.receive();
+    drop(client);
+    let mut other = agent.reconnect();
+    assert_eq!(other.read("large", Part::Head { lines: 1 }).unwrap().len(), 64 << 20);
 }
 
 #[test]
