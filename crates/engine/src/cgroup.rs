@@ -198,6 +198,23 @@ pub(crate) fn lacking_controllers() -> io::Result<Vec<&'static str>> {
     Ok(["cpu", "memory", "pids"].into_iter().filter(|name| !present.contains(*name)).collect())
 }
 
+/// The file with the processes of the first group that `/proc/<pid>/cgroup` names and that can be found.
+pub(crate) fn process_list(groups: &str) -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let hierarchies = parse_hierarchies(&mounts);
+    groups.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, group) = (parts.next()?, parts.next()?);
+        let wanted = |hierarchy: &&Hierarchy| match controllers {
+            "" => hierarchy.unified,
+            names => names.split(',').all(|name| hierarchy.controllers.iter().any(|known| known == name)),
+        };
+        let root = &hierarchies.iter().find(wanted)?.root;
+        let list = root.join(group.trim_start_matches('/')).join("cgroup.procs");
+        list.exists().then_some(list)
+    })
+}
+
 fn processes_in(directory: &Path) -> Vec<i32> {
     let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).collect()

@@ -75,14 +75,14 @@ impl Disks {
             _ => {}
         }
         let deadline = tokio::time::Instant::now() + RELEASE_WAIT;
-        while self.loops()?.iter().any(|(_, file)| *file == disk) {
-            if tokio::time::Instant::now() > deadline {
-                return Err(Error::Timeout {
-                    what: "the release of a disk's loop device",
-                    bound: RELEASE_WAIT,
-                });
+        for (device, _) in self.loops()?.into_iter().filter(|(_, file)| *file == disk) {
+            while loops::backing_file(&device).is_some_and(|file| file == disk) {
+                if tokio::time::Instant::now() > deadline {
+                    let what = "the release of a disk's loop device";
+                    return Err(Error::Timeout { what, bound: RELEASE_WAIT });
+                }
+                tokio::time::sleep(RELEASE_POLL).await;
             }
-            tokio::time::sleep(RELEASE_POLL).await;
         }
         Ok(())
     }

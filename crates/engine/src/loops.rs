@@ -91,16 +91,16 @@ fn configure(number: i32, backing: &File, read_only: bool) -> io::Result<Loop> {
     Ok(Loop { path, _open: device })
 }
 
-/// Every device that has a file below `directory`: its name and the file, deleted or not.
+/// The file a device of this name shows, deleted or not.
+pub(crate) fn backing_file(device: &str) -> Option<PathBuf> {
+    let file = fs::read_to_string(Path::new("/sys/block").join(device).join("loop/backing_file")).ok()?;
+    Some(PathBuf::from(file.trim_end().trim_end_matches(" (deleted)")))
+}
+
+/// Every device that shows a file below `directory`: its name and the file.
 pub(crate) fn below(directory: &Path) -> io::Result<Vec<(String, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/sys/block")?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Ok(file) = fs::read_to_string(entry.path().join("loop/backing_file")) else { continue };
-        let file = PathBuf::from(file.trim_end().trim_end_matches(" (deleted)"));
-        if file.starts_with(directory) {
-            found.push((name, file));
-        }
-    }
-    Ok(found)
+    let names =
+        fs::read_dir("/sys/block")?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let shown = names.filter_map(|name| backing_file(&name).map(|file| (name, file)));
+    Ok(shown.filter(|(_, file)| file.starts_with(directory)).collect())
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use wire::id::SandboxId;
@@ -27,7 +28,7 @@ const MACHINE: &str = "machine";
 const RUN_WAIT: Duration = Duration::from_secs(60);
 
 impl Inner {
-    pub(super) async fn bring_up(&self, spec: &MachineSpec) -> Result<Up, Error> {
+    pub(super) async fn bring_up(self: &Arc<Self>, spec: &MachineSpec) -> Result<Up, Error> {
         if self.config.bundle(&spec.id).exists() {
             return Err(Error::Exists { id: spec.id.clone() });
         }
@@ -112,15 +113,29 @@ impl Inner {
         Ok(self.process(id)?.map(|process| self.watch(id, process)))
     }
 
-    /// Undoes every step, last first, whatever became of it. Goes on where one fails, and says the first failure.
-    pub(super) async fn take_down(&self, id: &SandboxId) -> Result<(), Error> {
+    /// Undoes every step, the machine first, whatever became of it. Goes on where one fails, and says the first
+    /// failure.
+    pub(super) async fn take_down(self: &Arc<Self>, id: &SandboxId) -> Result<(), Error> {
         let mut results = vec![self.launcher.forget(id.as_str()).await, self.cgroups.kill(id).await];
-        results.push(self.remove_records(id));
-        results.push(self.networks.remove(id));
-        let (cgroups, disk) = tokio::join!(self.cgroups.remove(id), self.disks.remove(id));
-        results.extend([cgroups, disk, self.remove_directory(id)]);
+        // Without processes the rest is in nobody's way.
+        let (cgroups, disk, files) =
+            tokio::join!(self.cgroups.remove(id), self.disks.remove(id), self.remove_files(id));
+        results.extend([cgroups, disk, files]);
         self.machines().remove(id);
         results.into_iter().collect()
+    }
+
+    /// Removes everything that is a file, on a thread that may wait for the host's disk. The bundle goes last: while
+    /// it is there, the id is taken.
+    async fn remove_files(self: &Arc<Self>, id: &SandboxId) -> Result<(), Error> {
+        let (inner, id) = (self.clone(), id.clone());
+        let remove = move || {
+            let results =
+                [inner.remove_records(&id), inner.networks.remove(&id), inner.remove_directory(&id)];
+            results.into_iter().collect()
+        };
+        let removed = tokio::task::spawn_blocking(remove).await;
+        removed.unwrap_or_else(|cut| Err(Error::io("removing files")(io::Error::other(cut))))
     }
 
     /// Removes what runsc wrote down about a sandbox, readable or not.

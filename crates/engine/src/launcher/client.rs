@@ -210,6 +210,8 @@ impl Launcher {
         let log = OpenOptions::new().write(true).create(true).truncate(true).open(self.log())?;
         let mut command = Command::new(program);
         command.args(args).args(self.settings.to_args());
+        // It outlives this process and needs none of its secrets.
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.stdin(Stdio::null()).stdout(output).stderr(log).current_dir("/").spawn()
     }
 

@@ -22,6 +22,7 @@ mod namespace;
 mod processes;
 mod protocol;
 mod server;
+mod warmth;
 
 /// How a launcher is started: what follows the program's own `launcher` argument.
 #[derive(Debug, Clone, PartialEq, Eq)]

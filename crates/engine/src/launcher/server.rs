@@ -19,7 +19,7 @@ use tokio::task::LocalSet;
 
 use super::processes::{Output, Processes};
 use super::protocol::{DISK_PLACEHOLDER, Envelope, ExitReport, Ran, Reply, Request, VERSION, receive, send};
-use super::{Settings, namespace};
+use super::{Settings, namespace, warmth};
 use crate::mounts;
 
 /// Requests at once; more wait in the socket's queue.
@@ -58,6 +58,7 @@ struct Server {
     processes: Processes,
     works: RefCell<HashMap<String, Work>>,
     mounting: tokio::sync::Mutex<()>,
+    warmer: warmth::Warmer,
     quit: Notify,
 }
 
@@ -66,6 +67,8 @@ struct Server {
 struct Work {
     /// The mount of the disk, until the program has run.
     disk: Option<Rc<OwnedFd>>,
+    /// As long: it will want a control group.
+    warmth: Option<warmth::Warmth>,
     /// The program that runs.
     running: Option<Running>,
     /// What the program and its descendants write.
@@ -160,8 +163,11 @@ impl Server {
     }
 
     async fn disk(&self, key: String, file: PathBuf) -> io::Result<()> {
+        let warmth = self.warmer.keep();
         let mount = blocking(move || mounts::ext4(&file)).await?;
-        self.works.borrow_mut().entry(key).or_default().disk = Some(Rc::new(mount));
+        let mut works = self.works.borrow_mut();
+        let work = works.entry(key).or_default();
+        (work.disk, work.warmth) = (Some(Rc::new(mount)), Some(warmth));
         Ok(())
     }
 
@@ -191,7 +197,7 @@ impl Server {
         if let Some(work) = self.works.borrow_mut().get_mut(key) {
             work.running = None;
             // The program has opened what it needs; from here on the sandbox alone keeps the disk.
-            work.disk = None;
+            (work.disk, work.warmth) = (None, None);
         }
         done.set(true);
         finished.notify_waiters();
@@ -276,4 +282,32 @@ fn fill_in(args: Vec<String>, disk: Option<&OwnedFd>) -> io::Result<Vec<String>>
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_can_ask_this_one_to_quit_and_nothing_else() {
+        let parse = |json: &str| Envelope::parse(serde_json::from_str(json).unwrap());
+        assert!(matches!(parse(r#"{"version":999,"request":"quit"}"#), Parsed::Quit));
+        assert!(matches!(parse(r#"{"version":999,"request":"hello"}"#), Parsed::Foreign));
+        assert!(matches!(parse(r#"{"version":999,"request":{"new":{"x":1}}}"#), Parsed::Foreign));
+        assert!(matches!(parse(r#"{"unknown":true}"#), Parsed::Foreign));
+        let ours = serde_json::to_string(&Envelope { version: VERSION, request: Request::Hello }).unwrap();
+        assert!(matches!(parse(&ours), Parsed::Ours(Request::Hello)));
+    }
+
+    #[test]
+    fn an_argument_that_wants_a_disk_gets_one_or_an_error() {
+        let args = || vec!["--plain".to_owned(), format!("--x=dir={DISK_PLACEHOLDER}")];
+        assert!(fill_in(args(), None).is_err());
+        let disk = OwnedFd::from(File::open("/").unwrap());
+        let filled = fill_in(args(), Some(&disk)).unwrap();
+        assert_eq!(filled[0], "--plain");
+        assert!(
+            filled[1].starts_with("--x=dir=/proc/") && Path::new(&filled[1]["--x=dir=".len()..]).exists()
+        );
+    }
 }

@@ -14,9 +14,11 @@ use tokio::time::Instant;
 use super::{INSIDE, on_own_thread};
 use crate::Error;
 
-/// How long one attempt may take. The engine loses packets while it takes the wire over, and TCP itself would wait a
-/// second before it says so again.
-const ATTEMPT_WAIT: Duration = Duration::from_millis(20);
+/// How long the first attempt may take; each later one twice as long as the one before. The engine loses packets while
+/// it takes the wire over, and TCP itself would wait a second before it repeats one.
+const ATTEMPT_WAIT_MIN: Duration = Duration::from_millis(5);
+/// How long an attempt may take at most, which is what a host under heavy load needs.
+const ATTEMPT_WAIT_MAX: Duration = Duration::from_millis(500);
 /// How long to wait after an attempt that was refused: nobody listens yet.
 const REFUSED_WAIT: Duration = Duration::from_millis(2);
 /// How long sent bytes may stay unacknowledged. A killed sandbox says nothing, but its process's end is seen sooner.
@@ -31,13 +33,14 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 pub(crate) async fn connect(namespace: &File, port: u16, bound: Duration) -> Result<TcpStream, Error> {
     let deadline = Instant::now() + bound;
     let what = || format!("opening a socket to port {port} of a sandbox");
+    let mut attempt_wait = ATTEMPT_WAIT_MIN;
     loop {
         let socket = open(namespace).await.map_err(Error::io(what()))?;
         let address = SocketAddr::V4(SocketAddrV4::new(INSIDE.address, port));
-        match tokio::time::timeout(ATTEMPT_WAIT, socket.connect(address)).await {
+        match tokio::time::timeout(attempt_wait, socket.connect(address)).await {
             Ok(Ok(stream)) => return tuned(stream).map_err(Error::io(what())),
             Ok(Err(_)) => tokio::time::sleep(REFUSED_WAIT).await,
-            Err(_) => {}
+            Err(_) => attempt_wait = ATTEMPT_WAIT_MAX.min(attempt_wait * 2),
         }
         if Instant::now() >= deadline {
             return Err(Error::Timeout { what: "the answer of a port inside a sandbox", bound });
