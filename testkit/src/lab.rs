@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wire::id::NodeId;
 use wire::node::Capacity;
+use wire::sandbox::defaults;
 
 use crate::clock::ManualClock;
 use crate::http::Client;
@@ -34,6 +35,8 @@ const EVENTUALLY_BOUND: Duration = Duration::from_secs(60);
 pub struct Builder {
     kind: Kind,
     capacity: Capacity,
+    disk_mib: u32,
+    processes_max: u32,
 }
 
 /// A fleet: one control, one node, an engine.
@@ -68,7 +71,12 @@ struct NodePart {
 impl Lab {
     /// A fleet on this engine, not yet started.
     pub fn on(kind: Kind) -> Builder {
-        Builder { kind, capacity: Capacity { sandboxes: 200, vcpu: 400, memory_mib: 400 * 1024 } }
+        Builder {
+            kind,
+            capacity: Capacity { sandboxes: 200, vcpu: 400, memory_mib: 400 * 1024 },
+            disk_mib: defaults::DISK_MIB,
+            processes_max: defaults::PROCESSES_MAX,
+        }
     }
 }
 
@@ -76,6 +84,18 @@ impl Builder {
     /// A node that holds less.
     pub fn capacity(mut self, sandboxes: u32) -> Self {
         self.capacity.sandboxes = sandboxes;
+        self
+    }
+
+    /// Sandboxes that can write less.
+    pub fn disk_mib(mut self, disk_mib: u32) -> Self {
+        self.disk_mib = disk_mib;
+        self
+    }
+
+    /// Sandboxes that hold fewer processes.
+    pub fn processes(mut self, processes_max: u32) -> Self {
+        self.processes_max = processes_max;
         self
     }
 
@@ -167,12 +187,17 @@ impl Lab {
             nodes: vec![control::NodeAddress { socket: self.node_socket() }],
             clock: self.clock.clone(),
             first_key: Some(self.key.clone()),
-            limits: control::Limits { sweep_interval: Duration::from_millis(200), ..Default::default() },
+            limits: control::Limits {
+                disk_mib: self.builder.disk_mib,
+                processes_max: self.builder.processes_max,
+                sweep_interval: Duration::from_millis(200),
+                ..Default::default()
+            },
             metrics: control::MetricsPage::new(String::new),
         };
         let control = Control::open(config).await?;
         let listener = TcpListener::bind(self.address).await.context("the lab's address")?;
-        self.control = Some(Part::start(|stop| async move { drop(control.serve(listener, stop).await) }));
+        self.control = Some(Part::start(|stop| async move { control.serve(listener, stop).await }));
         Ok(())
     }
 
@@ -210,6 +235,24 @@ impl Lab {
     }
 }
 
+/// A story that failed half way leaves no sandbox on the host.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let Some(part) = self.node.take() else { return };
+        part.runner.supervisor().abandon();
+        let clean_up = async move {
+            let engine = &part.runner.supervisor().node.engine;
+            for owner in engine.owned().await.unwrap_or_default().into_iter().filter_map(|owned| owned.owner)
+            {
+                drop(engine.down(&owner).await);
+            }
+            engine.close().await;
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        drop(std::thread::spawn(move || runtime.map(|runtime| runtime.block_on(clean_up))).join());
+    }
+}
+
 impl Part {
     fn start<F>(serve: impl FnOnce(Stop) -> F) -> Self
     where
@@ -222,7 +265,10 @@ impl Part {
 
     async fn stop(self) {
         let _ = self.stop.send(());
-        tokio::time::timeout(STOP_BOUND, self.task).await.expect("it stops in time").expect("it does not panic");
+        tokio::time::timeout(STOP_BOUND, self.task)
+            .await
+            .expect("it stops in time")
+            .expect("it does not panic");
     }
 }
 

@@ -41,7 +41,10 @@ impl Kind {
 }
 
 fn open_gvisor(dir: &Path, faults: Faults) -> Result<Engine> {
-    ensure!(rustix::process::geteuid().is_root(), "gVisor machines are made by root; run these tests as root");
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "gVisor machines are made by root; run these tests as root"
+    );
     let name = dir.file_name().context("the directory has a name")?.to_string_lossy().into_owned();
     let config = Config {
         runsc: std::env::var_os("ATOLL_RUNSC").unwrap_or_else(|| "runsc".into()).into(),

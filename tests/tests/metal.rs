@@ -1,3 +1,13 @@
 //! Every story on the real engine, and those that only a real one can tell.
 
 tests::stories!(testkit::machines::Kind::Gvisor);
+
+tests::stories! { testkit::machines::Kind::Gvisor =>
+    limits::what_takes_too_much_memory_is_killed_and_the_sandbox_lives,
+    limits::a_full_disk_is_an_error_inside_and_the_sandbox_lives,
+    limits::too_many_processes_are_refused_inside_and_the_sandbox_lives,
+    limits::nothing_outside_can_be_reached,
+    limits::the_inside_sees_its_own_size_and_no_other,
+    limits::a_launcher_that_is_killed_takes_no_sandbox_with_it,
+    limits::an_agent_that_is_killed_ends_its_sandbox_with_a_reason,
+}

@@ -1,5 +1,4 @@
-//! The real recipe, carried out. Needs root, a mirror and half a minute, so it is asked for by name:
-//! `cargo test --release -p artifact --test system -- --ignored --nocapture`
+//! The real recipe, carried out twice. Needs root, a mirror and a minute.
 
 use std::fs;
 use std::path::Path;
@@ -41,7 +40,6 @@ impl Drop for Mounted<'_> {
 }
 
 #[tokio::test]
-#[ignore = "builds a Debian root file system from the network"]
 async fn the_recipe_gives_a_working_and_reproducible_debian() {
     let work = tempfile::tempdir().unwrap();
     let images = Images::open(&work.path().join("one")).unwrap();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wire::clock::Clock;
+use wire::sandbox::defaults;
 
 /// Everything control needs to know at start.
 pub struct Config {
@@ -48,6 +49,10 @@ impl MetricsPage {
 /// Bounds an operator may change.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// What a new sandbox can write on top of its image, in MiB.
+    pub disk_mib: u32,
+    /// Processes and threads of a new sandbox.
+    pub processes_max: u32,
     /// Connections of clients at once; more wait to be accepted.
     pub connections_max: usize,
     /// Body of one `write-file`, in bytes.
@@ -77,6 +82,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            disk_mib: defaults::DISK_MIB,
+            processes_max: defaults::PROCESSES_MAX,
             connections_max: 4096,
             upload_bytes_max: 1024 * 1024 * 1024,
             output_bytes_max: 10 * 1024 * 1024,

@@ -158,42 +158,38 @@ pub async fn start(fleet: &Fleet, team: &TeamId, id: &SandboxId, order: Order) -
 }
 
 impl Running {
-    /// The next event; `None` after the last. May be dropped and called again: nothing is lost.
+    /// The next event; `None` after the last.
     pub async fn next(&mut self, fleet: &Fleet, id: &SandboxId) -> Option<ProcessEvent> {
         if self.ended {
             return None;
         }
         let event = match self.pid.take() {
             Some(pid) => ProcessEventKind::Started { pid },
-            None => match tokio::time::timeout_at(self.deadline, next_event(&mut self.answer)).await {
-                Ok(Ok(event)) => event,
-                Ok(Err(Next::Failed(error))) => failed(&error),
-                Ok(Err(Next::Cut(failure))) => failed(&explain(fleet, id, failure).await),
-                Err(_) => failed(&overdue(&self.order)),
-            },
+            None => self.next_kind(fleet, id).await,
         };
         self.ended = matches!(event, ProcessEventKind::Exit { .. } | ProcessEventKind::Error { .. });
         let seq = self.seq;
         self.seq += 1;
         Some(ProcessEvent { seq, event })
     }
+
+    async fn next_kind(&mut self, fleet: &Fleet, id: &SandboxId) -> ProcessEventKind {
+        match tokio::time::timeout_at(self.deadline, self.answer.next()).await {
+            Ok(Ok(event)) => kind(event).unwrap_or_else(|error| failed(&error)),
+            Ok(Err(failure)) => failed(&explain(fleet, id, failure).await),
+            Err(_) => failed(&overdue(&self.order)),
+        }
+    }
 }
 
-enum Next {
-    Failed(Error),
-    Cut(NodeFailure),
-}
-
-async fn next_event(answer: &mut GuestAnswer) -> Result<ProcessEventKind, Next> {
+fn kind(event: GuestEvent) -> Result<ProcessEventKind> {
     let text = |bytes: Bytes| STANDARD.encode(bytes);
-    match answer.next().await.map_err(Next::Cut)? {
+    match event {
         GuestEvent::Data(Channel::Stderr, bytes) => Ok(ProcessEventKind::Stderr { data: text(bytes) }),
         GuestEvent::Data(_, bytes) => Ok(ProcessEventKind::Stdout { data: text(bytes) }),
-        GuestEvent::End(Ok(done)) => exit(done).map_err(Next::Failed),
-        GuestEvent::End(Err(error)) => Err(Next::Failed(Error::Guest(error))),
-        GuestEvent::Head(_) => {
-            Err(Next::Failed(Error::Broken("the agent said twice that the command runs".into())))
-        }
+        GuestEvent::End(Ok(done)) => exit(done),
+        GuestEvent::End(Err(error)) => Err(Error::Guest(error)),
+        GuestEvent::Head(_) => Err(Error::Broken("the agent said twice that the command runs".into())),
     }
 }
 

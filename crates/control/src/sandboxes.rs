@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use wire::id::{SandboxId, TeamId};
 use wire::node::{Capacity, Inspection, NodeErrorCode, SandboxSpec};
 use wire::public::sandbox::{Sandbox, SandboxInspection, SandboxList, SandboxListItem};
-use wire::sandbox::{Reason, Resources, State, defaults};
+use wire::sandbox::{Reason, Resources, State};
 
+use crate::config::Limits;
 use crate::converge;
 use crate::entropy;
 use crate::error::{Error, Result};
@@ -20,9 +21,6 @@ use crate::record::{Desired, SandboxRecord, Step};
 use crate::store::{Admission, CreateKey, Page, TemplateRecord};
 use crate::templates;
 use crate::times::{rfc3339, unix_seconds};
-
-/// How long cleaning up after a failed create is waited for, on top of the create.
-const CLEAN_UP_WAIT: Duration = Duration::from_secs(30);
 
 /// How long to wait for a node to say that a sandbox ended, when a connection to it broke.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
@@ -59,7 +57,8 @@ pub async fn create(
         }
     };
     converge::start(fleet, &id, Step::Put);
-    let wait = fleet.limits.create_wait + CLEAN_UP_WAIT;
+    // A create that fails is answered when nothing of it is left.
+    let wait = fleet.limits.create_wait + fleet.limits.delete_wait;
     let record = fleet.wait_for(&id, wait, SandboxRecord::is_settled).await?;
     created(record.ok_or_else(|| unknown(&id))?)
 }
@@ -115,7 +114,7 @@ async fn try_admit(
             desired: Desired::Running,
             observed: State::Starting,
             generation: 1,
-            spec: spec(template, order),
+            spec: spec(template, order, &fleet.limits),
             network_policy: order.network_policy.clone(),
             end: None,
             failure: None,
@@ -132,7 +131,7 @@ async fn try_admit(
 }
 
 /// What a sandbox of this template is made of.
-fn spec(template: &TemplateRecord, order: &Order) -> SandboxSpec {
+fn spec(template: &TemplateRecord, order: &Order, limits: &Limits) -> SandboxSpec {
     let image = &template.image_config;
     let mut env = image.env.clone().unwrap_or_default();
     env.extend(order.env.clone());
@@ -141,8 +140,8 @@ fn spec(template: &TemplateRecord, order: &Order) -> SandboxSpec {
         resources: Resources {
             vcpu: order.vcpu,
             memory_mib: order.memory_mib,
-            disk_mib: defaults::DISK_MIB,
-            processes_max: defaults::PROCESSES_MAX,
+            disk_mib: limits.disk_mib,
+            processes_max: limits.processes_max,
         },
         timeout_seconds: order.timeout_seconds,
         env,
@@ -339,7 +338,7 @@ mod tests {
             env: env(&[("B", "user"), ("C", "user")]),
             network_policy: None,
         };
-        let spec = spec(&template, &order);
+        let spec = spec(&template, &order, &Limits::default());
         assert_eq!(spec.env, env(&[("A", "image"), ("B", "user"), ("C", "user")]));
         assert_eq!(spec.workdir, "/");
     }

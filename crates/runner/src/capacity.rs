@@ -31,7 +31,9 @@ pub fn admit(capacity: Capacity, used: Capacity, demand: Capacity) -> Result<(),
         None => Ok(()),
         Some((what, wanted, held)) => Err(NodeError::new(
             NodeErrorCode::NoCapacity,
-            format!("the node holds {held} {what} and this would make {wanted}; delete a sandbox or try later"),
+            format!(
+                "the node holds {held} {what} and this would make {wanted}; delete a sandbox or try later"
+            ),
         )),
     }
 }

@@ -84,7 +84,8 @@ impl Supervisor {
     pub async fn put(&self, id: SandboxId, put: PutSandbox) -> Result<Observed, NodeError> {
         let handle = self.find_or_begin(&id, &put)?;
         handle.send(Command::Generation(put.generation)).await;
-        let settled = handle.wait(|observed| !is_transition(observed.state) && observed.state != State::Deleting);
+        let settled =
+            handle.wait(|observed| !is_transition(observed.state) && observed.state != State::Deleting);
         bounded(SETTLE_BOUND, settled).await
     }
 
@@ -272,9 +273,7 @@ fn is_transition(state: State) -> bool {
 
 async fn bounded<T>(bound: Duration, future: impl Future<Output = T>) -> Result<T, NodeError> {
     let message = || format!("the sandbox did not settle within {} s", bound.as_secs());
-    tokio::time::timeout(bound, future)
-        .await
-        .map_err(|_| NodeError::new(NodeErrorCode::Timeout, message()))
+    tokio::time::timeout(bound, future).await.map_err(|_| NodeError::new(NodeErrorCode::Timeout, message()))
 }
 
 fn died(reason: Reason, evidence: &str) -> Death {

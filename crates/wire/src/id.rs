@@ -114,9 +114,15 @@ mod tests {
 
     #[test]
     fn ids_of_another_kind_or_shape_are_refused() {
-        for text in
-            ["", "sbx", "sbx-", "tpl-hhhhhhhhhhhhhhhhhhhh", "sbx-HHHHHHHHHHHHHHHHHHHH", "sbx-hhhh-3000", "sbx-../../etc/passwd12"]
-        {
+        for text in [
+            "",
+            "sbx",
+            "sbx-",
+            "tpl-hhhhhhhhhhhhhhhhhhhh",
+            "sbx-HHHHHHHHHHHHHHHHHHHH",
+            "sbx-hhhh-3000",
+            "sbx-../../etc/passwd12",
+        ] {
             assert!(text.parse::<SandboxId>().is_err(), "{text:?} was taken for a sandbox id");
         }
     }

@@ -36,7 +36,8 @@ impl std::str::FromStr for Digest {
     type Err = InvalidDigest;
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
         let hex = text.strip_prefix("sha256:").ok_or(InvalidDigest)?;
-        let well_formed = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let well_formed =
+            hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if well_formed { Ok(Self(text.to_owned())) } else { Err(InvalidDigest) }
     }
 }

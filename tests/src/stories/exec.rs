@@ -22,7 +22,8 @@ pub async fn a_signal_and_a_timeout_are_told_apart_from_an_exit(lab: Builder) {
 pub async fn a_background_child_does_not_hold_the_answer(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;
-    let ended = run(&lab, &id, "(while :; do echo tick; sleep 0.05; done) & echo $! > pid; echo started").await;
+    let ended =
+        run(&lab, &id, "(while :; do echo tick; sleep 0.05; done) & echo $! > pid; echo started").await;
     assert!(ended["stdout"].as_str().unwrap().contains("started"), "{ended}");
     // It must outlive the command that started it, and its writes must not kill it.
     let alive = run(&lab, &id, "sleep 0.3; kill -0 $(cat pid) && echo alive; kill $(cat pid)").await;
@@ -35,7 +36,10 @@ pub async fn long_commands_and_here_documents_work(lab: Builder) {
     let id = sandbox(&lab).await;
     let long = format!("cat <<'END' | wc -c\n{}\nEND\n", "x".repeat(1024 * 1024));
     assert_eq!(run(&lab, &id, &long).await["stdout"], "1048577\n");
-    assert_eq!(run(&lab, &id, "python3 - <<'END'\nprint('from a here-document')\nEND").await["stdout"], "from a here-document\n");
+    assert_eq!(
+        run(&lab, &id, "python3 - <<'END'\nprint('from a here-document')\nEND").await["stdout"],
+        "from a here-document\n"
+    );
     assert_eq!(run(&lab, &id, "cat").await, json!({ "exit_code": 0, "stdout": "", "stderr": "" }));
     lab.end().await;
 }
@@ -43,7 +47,9 @@ pub async fn long_commands_and_here_documents_work(lab: Builder) {
 pub async fn much_output_arrives_whole(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;
-    let ended = run(&lab, &id, "head -c 5000000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' y >&2").await;
+    let ended =
+        run(&lab, &id, "head -c 5000000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' y >&2")
+            .await;
     assert_eq!(ended["stdout"].as_str().unwrap(), "x".repeat(5_000_000));
     assert_eq!(ended["stderr"].as_str().unwrap(), "y".repeat(300_000));
     lab.end().await;
@@ -52,14 +58,18 @@ pub async fn much_output_arrives_whole(lab: Builder) {
 pub async fn a_stream_ends_with_how_the_command_ended(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;
-    let events = stream(&lab, &id, json!({ "command": "printf 'a\\377\\n'; sleep 0.1; echo b >&2; exit 5" })).await;
+    let events =
+        stream(&lab, &id, json!({ "command": "printf 'a\\377\\n'; sleep 0.1; echo b >&2; exit 5" })).await;
     let numbers: Vec<_> = events.iter().map(|event| event["seq"].as_u64().unwrap()).collect();
     assert_eq!(numbers, Vec::from_iter(0..events.len() as u64));
     assert_eq!(events[0]["type"], "started");
     assert_eq!(said(&events, "stdout"), b"a\xff\n");
     assert_eq!(said(&events, "stderr"), b"b\n");
     let last = events.last().unwrap();
-    assert_eq!((&last["type"], &last["exit_code"], &last["how"]), (&json!("exit"), &json!(5), &json!("exited")));
+    assert_eq!(
+        (&last["type"], &last["exit_code"], &last["how"]),
+        (&json!("exit"), &json!(5), &json!("exited"))
+    );
     lab.end().await;
 }
 

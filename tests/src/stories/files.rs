@@ -9,7 +9,7 @@ use super::{read, run, sandbox, write};
 pub async fn what_is_written_is_read_back(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;
-    let binary: Vec<u8> = (0..3_000_000u32).map(|i| (i * 2_654_435_761 >> 13) as u8).collect();
+    let binary: Vec<u8> = (0..3_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     write(&lab, &id, "/workspace/deep/er/a+file%20here", binary.clone()).await.expect(204);
     let back = read(&lab, &id, json!({ "path": "/workspace/deep/er/a file here" })).await.expect(200);
     assert!(back.body == binary, "{} bytes came back", back.body.len());
@@ -71,7 +71,12 @@ pub async fn no_path_leaves_the_sandbox(lab: Builder) {
     std::fs::write(&secret, "of the host").unwrap();
     let secret = secret.to_str().unwrap();
     let host = host.path().to_str().unwrap();
-    run(&lab, &id, &format!("ln -s {secret} link; ln -s {host} dir; ln -s ../../../../../../../.. up; ln -s / slash")).await;
+    run(
+        &lab,
+        &id,
+        &format!("ln -s {secret} link; ln -s {host} dir; ln -s ../../../../../../../.. up; ln -s / slash"),
+    )
+    .await;
     let escapes = [
         secret.to_owned(),
         "link".into(),

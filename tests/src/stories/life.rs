@@ -24,7 +24,10 @@ pub async fn a_sandbox_is_shown_as_the_contract_says(lab: Builder) {
         "auto_pause": false, "env_vars": null, "network_policy": { "mode": "allow-all" } });
     let created = lab.api.post("/v1/sandbox", asked).await.expect(201).json();
     assert_eq!(created["state"], "running");
-    assert_eq!((&created["vcpu"], &created["memory"], &created["timeout"]), (&json!(2), &json!(512), &json!(60)));
+    assert_eq!(
+        (&created["vcpu"], &created["memory"], &created["timeout"]),
+        (&json!(2), &json!(512), &json!(60))
+    );
     assert_eq!(created["mounts"], json!([]));
     assert_eq!(created["network_policy"], json!({ "mode": "allow-all" }));
     let id = id_of(&created);
@@ -44,8 +47,14 @@ pub async fn environment_workdir_and_user_are_those_of_template_and_request(lab:
     assert_eq!(lines[0], "hello there|a:b|only now|C.UTF-8");
     assert!(lines[1].ends_with("/workspace"), "{lines:?}");
     if lab.kind != Kind::Fake {
-        assert_eq!(run(&lab, &id, "id -un; echo $HOME; hostname").await["stdout"], format!("user\n/home/user\n{id}\n"));
-        assert_eq!(run(&lab, &id, "touch /home/user/a /workspace/b /tmp/c && echo ok").await["stdout"], "ok\n");
+        assert_eq!(
+            run(&lab, &id, "id -un; echo $HOME; hostname").await["stdout"],
+            format!("user\n/home/user\n{id}\n")
+        );
+        assert_eq!(
+            run(&lab, &id, "touch /home/user/a /workspace/b /tmp/c && echo ok").await["stdout"],
+            "ok\n"
+        );
     }
     lab.end().await;
 }

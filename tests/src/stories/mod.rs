@@ -1,9 +1,11 @@
 //! The stories, by what they are about.
+#![allow(missing_docs, reason = "the name of a story says what it tells")]
 
 pub mod crash;
 pub mod exec;
 pub mod files;
 pub mod life;
+pub mod limits;
 
 use serde_json::{Value, json};
 use testkit::http::Answer;

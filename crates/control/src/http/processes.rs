@@ -13,7 +13,7 @@ use http::{HeaderValue, header};
 use serde::Serialize;
 use wire::guest::{Command, Exec};
 use wire::id::SandboxId;
-use wire::public::process::Executed;
+use wire::public::process::{Executed, ProcessEvent};
 use wire::sandbox::{defaults, limits};
 
 use super::App;
@@ -74,20 +74,37 @@ pub async fn stream(
 ) -> Result<Response> {
     let order = order(json_fields(&app, request).await?)?;
     let running = processes::start(&app, &caller.team, &id, order).await?;
-    let events = stream::try_unfold((app, id, running), |(app, id, mut running)| async move {
-        let piece = next_piece(&app, &id, &mut running).await?;
-        Ok::<_, Error>(piece.map(|piece| (piece, (app, id, running))))
+    let keep_alive = app.limits.keep_alive;
+    let events = stream::try_unfold(Next::of(app, id, running), move |mut next| async move {
+        match tokio::time::timeout(keep_alive, &mut next.event).await {
+            Err(_) => Ok(Some((Bytes::from_static(b": ping\n\n"), next))),
+            Ok((_, None)) => Ok::<_, Error>(None),
+            Ok((running, Some(event))) => {
+                let piece = format!("data: {}\n\n", line_safe(&json(&event)?));
+                Ok(Some((piece.into(), Next::of(next.app, next.id, running))))
+            }
+        }
     });
     let mut response = streamed("text/event-stream", Body::from_stream(events));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     Ok(response)
 }
 
-async fn next_piece(app: &App, id: &SandboxId, running: &mut Running) -> Result<Option<Bytes>> {
-    match tokio::time::timeout(app.limits.keep_alive, running.next(app, id)).await {
-        Err(_) => Ok(Some(Bytes::from_static(b": ping\n\n"))),
-        Ok(None) => Ok(None),
-        Ok(Some(event)) => Ok(Some(format!("data: {}\n\n", line_safe(&json(&event)?)).into())),
+/// The wait for an event, which goes on over any number of pings.
+struct Next {
+    app: App,
+    id: SandboxId,
+    event: Pin<Box<dyn Future<Output = (Running, Option<ProcessEvent>)> + Send>>,
+}
+
+impl Next {
+    fn of(app: App, id: SandboxId, mut running: Running) -> Self {
+        let (fleet, sandbox) = (app.clone(), id.clone());
+        let event = Box::pin(async move {
+            let event = running.next(&fleet, &sandbox).await;
+            (running, event)
+        });
+        Self { app, id, event }
     }
 }
 

@@ -47,7 +47,7 @@ impl GuestAnswer {
         Self { body, buffer: BytesMut::new() }
     }
 
-    /// The next event. May be dropped and called again: nothing is lost.
+    /// The next event.
     ///
     /// # Errors
     /// The stream ended without [`GuestEvent::End`], or is not what it should be.

@@ -114,7 +114,9 @@ async fn a_node_that_comes_back_in_time_is_waited_for() {
 
 #[tokio::test]
 async fn without_a_node_a_create_is_refused() {
-    let mut lab = Lab::start().await;
+    // The node may be missed before the create places it there, or after.
+    let (create_wait, delete_wait) = (Duration::from_millis(500), Duration::from_millis(200));
+    let mut lab = Lab::with(control::Limits { create_wait, delete_wait, ..Lab::limits() }).await;
     lab.node.stop();
     let answer = lab.post("/v1/sandbox", json!({})).await;
     assert_eq!(answer.status, 503, "{:?}", answer.json());

@@ -356,8 +356,14 @@ mod tests {
 
     #[test]
     fn a_delete_during_restore_wins() {
-        let (life, _) = after(&[Event::CameUp, Event::Pause, Event::Captured, Event::Wake, Event::Delete(Reason::Deleted)])
-            .step(Event::CameUp);
+        let (life, _) = after(&[
+            Event::CameUp,
+            Event::Pause,
+            Event::Captured,
+            Event::Wake,
+            Event::Delete(Reason::Deleted),
+        ])
+        .step(Event::CameUp);
         assert_eq!((life.state(), life.work), (State::Deleting, Some(Work::TearDown)));
     }
 
@@ -379,6 +385,9 @@ mod tests {
     fn a_snapshot_returns_to_running_and_a_pause_does_not() {
         assert_eq!(after(&[Event::CameUp, Event::Snapshot, Event::Captured]).state(), State::Running);
         assert_eq!(after(&[Event::CameUp, Event::Pause, Event::Captured]).state(), State::Paused);
-        assert_eq!(after(&[Event::CameUp, Event::Pause, Event::CaptureFailed("full".into())]).state(), State::Running);
+        assert_eq!(
+            after(&[Event::CameUp, Event::Pause, Event::CaptureFailed("full".into())]).state(),
+            State::Running
+        );
     }
 }

@@ -90,10 +90,11 @@ impl Handle {
     }
 }
 
-type Doing = Pin<Box<dyn Future<Output = Result_> + Send>>;
+/// Something under way that comes to a `T`.
+type Doing<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What a piece of work came to.
-enum Result_ {
+enum Outcome {
     Up { machine: Machine, connection: Connection, steps: Vec<StepTime> },
     Event(Event),
 }
@@ -109,7 +110,7 @@ pub struct Task {
     observed: watch::Sender<Observed>,
     guest: watch::Sender<Option<Connection>>,
     /// A redial under way, after the agent's connection broke.
-    redial: Option<Pin<Box<dyn Future<Output = Result<Connection, String>> + Send>>>,
+    redial: Option<Doing<Result<Connection, String>>>,
 }
 
 impl Task {
@@ -177,7 +178,7 @@ impl Task {
     }
 
     /// Feeds one event to the life, and starts what follows from it.
-    fn apply(&mut self, event: Event) -> Option<Doing> {
+    fn apply(&mut self, event: Event) -> Option<Doing<Outcome>> {
         tracing::debug!(sandbox = %self.record.id, state = %self.life.state(), ?event, "event");
         let (life, work) = self.life.clone().step(event);
         let changed = life.state() != self.life.state();
@@ -193,10 +194,10 @@ impl Task {
         work.map(|work| self.start(work))
     }
 
-    fn start(&mut self, work: Work) -> Doing {
+    fn start(&mut self, work: Work) -> Doing<Outcome> {
         match work {
             Work::BringUp | Work::Restore => Box::pin(bring_up(self.node.clone(), self.record.clone())),
-            Work::Capture => Box::pin(std::future::ready(Result_::Event(Event::CaptureFailed(
+            Work::Capture => Box::pin(std::future::ready(Outcome::Event(Event::CaptureFailed(
                 "this engine cannot capture a machine".into(),
             )))),
             Work::TearDown => {
@@ -208,10 +209,10 @@ impl Task {
         }
     }
 
-    fn finish(&mut self, result: Result_) -> Option<Event> {
-        match result {
-            Result_::Event(event) => Some(event),
-            Result_::Up { machine, connection, steps } => {
+    fn finish(&mut self, outcome: Outcome) -> Option<Event> {
+        match outcome {
+            Outcome::Event(event) => Some(event),
+            Outcome::Up { machine, connection, steps } => {
                 self.machine = Some(machine);
                 self.steps = steps;
                 let timeout_ms = u64::from(self.record.spec.timeout_seconds) * 1000;
@@ -310,19 +311,19 @@ fn first_sight(record: &Record, life: &Life) -> Observed {
     }
 }
 
-async fn bring_up(node: Arc<Node>, record: Record) -> Result_ {
+async fn bring_up(node: Arc<Node>, record: Record) -> Outcome {
     // The semaphore is never closed, so an error cannot happen; without a permit it is merely slower.
     let _permit = node.bring_ups.acquire().await.ok();
     match try_bring_up(&node, &record).await {
         Ok(up) => up,
         Err(evidence) => {
             tracing::warn!(sandbox = %record.id, evidence, "bring-up failed");
-            Result_::Event(Event::BringUpFailed(evidence))
+            Outcome::Event(Event::BringUpFailed(evidence))
         }
     }
 }
 
-async fn try_bring_up(node: &Node, record: &Record) -> Result<Result_, String> {
+async fn try_bring_up(node: &Node, record: &Record) -> Result<Outcome, String> {
     let image = node.image(&record.spec.image).map_err(|error| error.message)?;
     let spec = MachineSpec { id: record.id.clone(), image, resources: record.spec.resources };
     let up = node.engine.up(&spec).await.map_err(|error| chain(&error))?;
@@ -330,10 +331,15 @@ async fn try_bring_up(node: &Node, record: &Record) -> Result<Result_, String> {
     let connection = dial(node, &up.machine, record, AGENT_START_BOUND).await?;
     let mut steps = up.steps;
     steps.push(StepTime { step: "agent".into(), micros: began.elapsed().as_micros() as u64 });
-    Ok(Result_::Up { machine: up.machine, connection, steps })
+    Ok(Outcome::Up { machine: up.machine, connection, steps })
 }
 
-async fn dial(node: &Node, machine: &Machine, record: &Record, bound: Duration) -> Result<Connection, String> {
+async fn dial(
+    node: &Node,
+    machine: &Machine,
+    record: &Record,
+    bound: Duration,
+) -> Result<Connection, String> {
     let stream = node.engine.dial_agent(machine, bound).await.map_err(|error| chain(&error))?;
     let hello =
         NodeHello { generation: GENERATION, token: record.token.clone(), claim: Some(claim(node, record)) };
@@ -354,11 +360,7 @@ fn claim(node: &Node, record: &Record) -> Claim {
     }
 }
 
-fn redial(
-    node: &Arc<Node>,
-    machine: &Machine,
-    record: &Record,
-) -> Pin<Box<dyn Future<Output = Result<Connection, String>> + Send>> {
+fn redial(node: &Arc<Node>, machine: &Machine, record: &Record) -> Doing<Result<Connection, String>> {
     let (node, machine, record) = (node.clone(), machine.clone(), record.clone());
     Box::pin(async move {
         let result = dial(&node, &machine, &record, AGENT_RECONNECT_BOUND).await;
@@ -370,9 +372,9 @@ fn redial(
     })
 }
 
-async fn tear_down(node: Arc<Node>, id: SandboxId, pause: Duration) -> Result_ {
+async fn tear_down(node: Arc<Node>, id: SandboxId, pause: Duration) -> Outcome {
     tokio::time::sleep(pause).await;
-    Result_::Event(match node.engine.down(&id).await {
+    Outcome::Event(match node.engine.down(&id).await {
         Ok(()) => Event::TornDown,
         Err(error) => {
             let evidence = chain(&error);
@@ -407,7 +409,7 @@ fn tear_down_pause(attempts: u32) -> Duration {
 }
 
 /// Drives what is under way; for ever, if nothing is.
-async fn finished<T>(doing: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+async fn finished<T>(doing: &mut Option<Doing<T>>) -> T {
     match doing {
         Some(future) => {
             let result = future.await;

@@ -1,0 +1,121 @@
+//! What a sandbox may use, and what it may reach. Only real engines can tell these.
+
+use serde_json::json;
+use testkit::lab::{Builder, eventually};
+
+use super::{execute, run, sandbox, shown, write};
+use crate::id_of;
+
+/// Everything these stories see of the network from inside: addresses that answer somebody, somewhere.
+const TARGETS: &str = r#"
+import socket
+for host, port in [("172.16.0.1", 22), ("172.16.0.1", 1), ("127.0.0.1", 7070), ("169.254.169.254", 80), ("1.1.1.1", 53)]:
+    s = socket.socket(); s.settimeout(0.3)
+    try: s.connect((host, port)); print("reached", host, port)
+    except OSError: pass
+try:
+    u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.settimeout(0.3)
+    u.sendto(b"\0" * 20, ("172.16.0.1", 53)); u.recv(1); print("reached by udp")
+except OSError: pass
+try: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 768); print("raw socket")
+except OSError: pass
+try: socket.getaddrinfo("example.com", 80); print("resolved")
+except OSError: pass
+print("done")
+"#;
+
+pub async fn what_takes_too_much_memory_is_killed_and_the_sandbox_lives(lab: Builder) {
+    let lab = lab.start().await;
+    let id = id_of(&lab.api.post("/v1/sandbox", json!({ "memory": 512 })).await.expect(201).json());
+    let greedy = "python3 -c \"b = []\nwhile True: b.append(bytearray(8 << 20))\"";
+    let killed = run(&lab, &id, greedy).await;
+    assert_eq!((&killed["exit_code"], &killed["out_of_memory"]), (&json!(137), &json!(true)), "{killed}");
+    assert_eq!(run(&lab, &id, "echo alive").await["stdout"], "alive\n");
+    lab.end().await;
+}
+
+pub async fn a_full_disk_is_an_error_inside_and_the_sandbox_lives(lab: Builder) {
+    let lab = lab.disk_mib(256).start().await;
+    let id = sandbox(&lab).await;
+    let full = run(&lab, &id, "head -c 1G /dev/zero > big; echo code $?; ls -s big | cut -d' ' -f1").await;
+    assert!(full["stderr"].as_str().unwrap().contains("No space left on device"), "{full}");
+    let refused = write(&lab, &id, "more", vec![7u8; 1 << 20]).await.expect(507);
+    assert_eq!(refused.json()["code"], "disk_full", "{refused:?}");
+    assert_eq!(run(&lab, &id, "rm big; echo again > small && cat small").await["stdout"], "again\n");
+    lab.end().await;
+}
+
+pub async fn too_many_processes_are_refused_inside_and_the_sandbox_lives(lab: Builder) {
+    let lab = lab.processes(50).start().await;
+    let id = sandbox(&lab).await;
+    let fork = "import os, time\nfor i in range(500):\n    if os.fork() == 0: time.sleep(3); os._exit(0)";
+    let ended = execute(&lab, &id, json!({ "argv": ["python3", "-c", fork] })).await.expect(200).json();
+    assert!(ended["stderr"].as_str().unwrap().contains("Resource temporarily unavailable"), "{ended}");
+    let refused = execute(&lab, &id, json!({ "command": "true" })).await.expect(409).json();
+    assert_eq!(refused["code"], "process_limit", "{refused}");
+    eventually("there is room again", async || {
+        execute(&lab, &id, json!({ "command": "true" })).await.status == 200
+    })
+    .await;
+    lab.end().await;
+}
+
+pub async fn nothing_outside_can_be_reached(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let seen = execute(&lab, &id, json!({ "argv": ["python3", "-c", TARGETS] })).await.expect(200).json();
+    assert_eq!(seen["stdout"], "done\n", "{seen}");
+    lab.end().await;
+}
+
+pub async fn the_inside_sees_its_own_size_and_no_other(lab: Builder) {
+    let lab = lab.start().await;
+    let asked = json!({ "memory": 1024, "vcpu": 2 });
+    let id = id_of(&lab.api.post("/v1/sandbox", asked).await.expect(201).json());
+    let total = run(&lab, &id, "awk '/MemTotal/ { print int($2 / 1024) }' /proc/meminfo").await;
+    let total_mib: u32 = total["stdout"].as_str().unwrap().trim().parse().unwrap();
+    assert!((1000..=1300).contains(&total_mib), "{total_mib} MiB");
+    assert_eq!(run(&lab, &id, "nproc").await["stdout"], "2\n");
+    let processes = run(&lab, &id, "ls /proc | grep -c '^[0-9]'").await;
+    assert!(processes["stdout"].as_str().unwrap().trim().parse::<u32>().unwrap() < 10, "{processes}");
+    lab.end().await;
+}
+
+pub async fn a_launcher_that_is_killed_takes_no_sandbox_with_it(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let launcher = launcher_pid(lab.dir());
+    rustix::process::kill_process(launcher, rustix::process::Signal::KILL).unwrap();
+    assert_eq!(run(&lab, &id, "echo still here").await["stdout"], "still here\n");
+    let other = sandbox(&lab).await;
+    assert_eq!(run(&lab, &other, "echo new").await["stdout"], "new\n");
+    assert_eq!(shown(&lab, &id).await["state"], "running");
+    lab.end().await;
+}
+
+pub async fn an_agent_that_is_killed_ends_its_sandbox_with_a_reason(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let denied = run(&lab, &id, "kill -9 1 && echo killed").await;
+    assert_eq!(denied["stdout"], "", "the sandbox user ended its agent: {denied}");
+    assert_eq!(shown(&lab, &id).await["state"], "running");
+    eventually("the sandbox still answers", async || run(&lab, &id, "true").await["exit_code"] == 0).await;
+    lab.end().await;
+}
+
+/// The launcher of a lab, by its command line.
+fn launcher_pid(dir: &std::path::Path) -> rustix::process::Pid {
+    let dir = dir.to_str().unwrap();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(command_line) = std::fs::read(entry.path().join("cmdline")) else { continue };
+        let command_line = String::from_utf8_lossy(&command_line).replace('\0', " ");
+        let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        if let Some(number) = number
+            && command_line.contains("role launcher")
+            && command_line.contains(dir)
+        {
+            return rustix::process::Pid::from_raw(number).unwrap();
+        }
+    }
+    panic!("no launcher of {dir} runs");
+}
