@@ -46,6 +46,12 @@ pub fn generate() -> Result<String> {
     Ok(format!("{PREFIX}{}", hex::encode(entropy::bytes::<KEY_BYTES>()?)))
 }
 
+/// Whether a text has the shape of a key.
+pub fn is_well_formed(key: &str) -> bool {
+    let digits = key.strip_prefix(PREFIX).unwrap_or_default();
+    digits.len() == 2 * KEY_BYTES && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// The secret that keys are hashed with.
 pub struct Pepper([u8; PEPPER_BYTES]);
 
@@ -107,6 +113,10 @@ mod tests {
         assert_ne!(one, two);
         assert!(one.starts_with(PREFIX));
         assert_eq!(one.len(), PREFIX.len() + 2 * KEY_BYTES);
+        assert!(is_well_formed(&one));
+        for bad in ["", PREFIX, &one[1..], &one[..one.len() - 1], &one.replace('_', "-")] {
+            assert!(!is_well_formed(bad), "{bad:?}");
+        }
     }
 
     #[test]

@@ -73,10 +73,8 @@ impl Control {
             flights: Mutex::new(HashSet::new()),
         };
         let control = Self { fleet: Arc::new(fleet) };
-        if let Some(key) = config.first_key
-            && !control.fleet.store.has_keys().await?
-        {
-            control.add_key(FIRST_TEAM, &key, &[Scope::Operator, Scope::Team]).await?;
+        if let Some(key) = config.first_key {
+            control.add_first_key(key.trim()).await?;
         }
         Ok(control)
     }
@@ -89,6 +87,18 @@ impl Control {
         let key = keys::generate()?;
         self.add_key(name, &key, scopes).await?;
         Ok(key)
+    }
+
+    async fn add_first_key(&self, key: &str) -> Result<()> {
+        // An empty key would let everybody in who sends none.
+        if !keys::is_well_formed(key) {
+            let what = format!("the first key must be `{}` and 64 hexadecimal digits", keys::PREFIX);
+            return Err(Error::Start(what, None));
+        }
+        if self.fleet.store.has_keys().await? {
+            return Ok(());
+        }
+        self.add_key(FIRST_TEAM, key, &[Scope::Operator, Scope::Team]).await
     }
 
     async fn add_key(&self, team_name: &str, key: &str, scopes: &[Scope]) -> Result<()> {
