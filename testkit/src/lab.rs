@@ -28,7 +28,7 @@ use crate::machines::Kind;
 /// A part of the lab has so long to stop.
 const STOP_BOUND: Duration = Duration::from_secs(30);
 /// What a story waits for has so long to happen.
-const EVENTUALLY_BOUND: Duration = Duration::from_secs(60);
+const EVENTUALLY_BOUND: Duration = Duration::from_secs(180);
 
 /// A fleet to be.
 #[derive(Debug, Clone)]
@@ -159,6 +159,7 @@ impl Lab {
             clock: self.clock.clone(),
             capacity: self.builder.capacity,
             bring_ups_max: 4,
+            doze_after: Some(Duration::from_millis(200)),
         })
         .await?;
         let socket = self.node_socket();

@@ -7,4 +7,5 @@ pub mod http;
 pub mod images;
 pub mod lab;
 pub mod machines;
+pub mod server;
 pub mod tcg;

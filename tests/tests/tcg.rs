@@ -1,7 +1,7 @@
 //! The real engines' tests on the kernel our users have, in a machine that QEMU emulates ([`testkit::tcg`]).
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use testkit::tcg::{Job, Machine, Outcome, Report};
@@ -15,7 +15,9 @@ const SUITE_TEST_BOUND: Duration = Duration::from_secs(180);
 /// Runs a job in the machine, with its output shown as it comes.
 fn run(job: &Job) -> Report {
     let machine = Machine::prepare().expect("the machine can be made");
-    let report = machine.run(job, |line| println!("  {line}")).expect("the machine can be started");
+    let begin = Instant::now();
+    let show = |line: &str| println!("{:7.1} s  {line}", begin.elapsed().as_secs_f64());
+    let report = machine.run(job, show).expect("the machine can be started");
     println!("{report}");
     report
 }
@@ -125,6 +127,7 @@ async fn the_metal_suite_passes_on_debian_12s_kernel() {
         .file(images_dir, "images", 0o755)
         .env("ATOLL_BIN", "/job/atoll")
         .env("ATOLL_TEST_IMAGE_DIR", "/job/images")
+        .env("ATOLL_TEST_SLOW", "1")
         .env("RUST_BACKTRACE", "1");
     job.memory_mib = 4096;
     job.bound = SUITE_BOUND;

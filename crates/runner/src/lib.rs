@@ -17,6 +17,7 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use artifact::Images;
 use engine::Engine;
@@ -26,7 +27,6 @@ use wire::id::NodeId;
 use wire::node::Capacity;
 
 use node::Node;
-use sandbox::record::Records;
 use supervisor::Supervisor;
 
 /// What a node is made of.
@@ -43,8 +43,10 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
     /// What it can hold.
     pub capacity: Capacity,
-    /// Bring-ups at once.
+    /// Bring-ups at once: more only makes each slower.
     pub bring_ups_max: usize,
+    /// A sandbox dozes when nobody has talked to it for so long: its timers may then come late. `None`: never.
+    pub doze_after: Option<Duration>,
 }
 
 /// A node.
@@ -60,16 +62,10 @@ impl Runner {
     /// # Errors
     /// When its records cannot be read.
     pub async fn open(config: Config) -> io::Result<Self> {
-        let node = Node::new(
-            config.engine,
-            config.images,
-            Records::open(config.records_dir)?,
-            config.clock,
-            supervisor::boot_id()?,
-            config.bring_ups_max,
-        );
-        let supervisor = Supervisor::open(Arc::new(node), config.capacity).await?;
-        Ok(Self { id: config.id, supervisor })
+        let (id, capacity) = (config.id.clone(), config.capacity);
+        let node = Arc::new(Node::open(config)?);
+        let supervisor = Supervisor::open(node, capacity).await?;
+        Ok(Self { id, supervisor })
     }
 
     /// Its sandboxes.

@@ -1,7 +1,9 @@
 //! What all tasks of a node share.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use artifact::Images;
 use engine::Engine;
@@ -11,6 +13,7 @@ use wire::image::Digest;
 use wire::node::{NodeError, NodeErrorCode, Observed};
 
 use crate::sandbox::record::Records;
+use crate::{Config, supervisor};
 
 /// Changes a slow listener may lag behind before its stream is ended.
 const CHANGES_BACKLOG_MAX: usize = 4096;
@@ -29,21 +32,28 @@ pub struct Node {
     pub boot_id: String,
     /// Bring-ups at once: more only makes each slower.
     pub bring_ups: Semaphore,
+    /// A sandbox dozes when nobody has talked to it for so long; `None`: never.
+    pub doze_after: Option<Duration>,
     changes: broadcast::Sender<Observed>,
 }
 
 impl Node {
-    /// Puts together what tasks share.
-    pub fn new(
-        engine: Engine,
-        images: Images,
-        records: Records,
-        clock: Arc<dyn Clock>,
-        boot_id: String,
-        bring_ups_max: usize,
-    ) -> Self {
+    /// Puts together what tasks share; the rest of `config` is not theirs.
+    ///
+    /// # Errors
+    /// When the records cannot be opened or the host's boot cannot be told.
+    pub fn open(config: Config) -> io::Result<Self> {
         let (changes, _) = broadcast::channel(CHANGES_BACKLOG_MAX);
-        Self { engine, images, records, clock, boot_id, bring_ups: Semaphore::new(bring_ups_max), changes }
+        Ok(Self {
+            engine: config.engine,
+            images: config.images,
+            records: Records::open(config.records_dir)?,
+            clock: config.clock,
+            boot_id: supervisor::boot_id()?,
+            bring_ups: Semaphore::new(config.bring_ups_max),
+            doze_after: config.doze_after,
+            changes,
+        })
     }
 
     /// Tells all listeners what a sandbox has become.

@@ -19,6 +19,7 @@ use crate::guest::Connection;
 use crate::leaks;
 use crate::node::Node;
 use crate::sandbox::record::{Phase, Record};
+use crate::sandbox::talk::Talking;
 use crate::sandbox::task::{Command, Handle, Task};
 
 /// A `PUT` waits so long for its sandbox to run or die.
@@ -138,11 +139,12 @@ impl Supervisor {
         self.lock().values().map(Handle::observed).collect()
     }
 
-    /// The connection to a sandbox's agent, waiting for it to come up.
+    /// The connection to a sandbox's agent, waiting for it to come up. The sandbox does not doze while the
+    /// second part lives.
     ///
     /// # Errors
     /// [`NodeErrorCode::NotFound`], [`NodeErrorCode::WrongState`] when it is ending, [`NodeErrorCode::Timeout`].
-    pub async fn guest(&self, id: &SandboxId) -> Result<Connection, NodeError> {
+    pub async fn guest(&self, id: &SandboxId) -> Result<(Connection, Talking), NodeError> {
         let handle = self.get(id).ok_or_else(|| not_found(id))?;
         let connection = async {
             tokio::select! {
@@ -150,7 +152,9 @@ impl Supervisor {
                 _ = handle.wait(|observed| matches!(observed.state, State::Deleting | State::Deleted)) => None,
             }
         };
-        bounded(GUEST_BOUND, connection).await?.ok_or_else(|| ending(&handle.observed()))
+        let talking = handle.talk.begin(|| self.node.engine.wake(id));
+        let connection = bounded(GUEST_BOUND, connection).await?;
+        Ok((connection.ok_or_else(|| ending(&handle.observed()))?, talking))
     }
 
     /// What is promised to sandboxes, and what there is.

@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 use testkit::lab::{Builder, Lab};
 
-use super::{execute, run, sandbox};
+use super::{PATIENCE_SECONDS, execute, many, run, sandbox};
 
 pub async fn a_signal_and_a_timeout_are_told_apart_from_an_exit(lab: Builder) {
     let lab = lab.start().await;
@@ -47,11 +47,12 @@ pub async fn long_commands_and_here_documents_work(lab: Builder) {
 pub async fn much_output_arrives_whole(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;
-    let ended =
-        run(&lab, &id, "head -c 5000000 /dev/zero | tr '\\0' x; head -c 300000 /dev/zero | tr '\\0' y >&2")
-            .await;
-    assert_eq!(ended["stdout"].as_str().unwrap(), "x".repeat(5_000_000));
-    assert_eq!(ended["stderr"].as_str().unwrap(), "y".repeat(300_000));
+    let (out, err) = (many(5_000_000), many(300_000));
+    let command = format!("head -c {out} /dev/zero | tr '\\0' x; head -c {err} /dev/zero | tr '\\0' y >&2");
+    let ended = run(&lab, &id, &command).await;
+    // Compared without printing: a failure need not show megabytes.
+    assert!(ended["stdout"].as_str().unwrap() == "x".repeat(out), "other output than was written");
+    assert!(ended["stderr"].as_str().unwrap() == "y".repeat(err), "other errors than were written");
     lab.end().await;
 }
 
@@ -76,10 +77,13 @@ pub async fn a_stream_ends_with_how_the_command_ended(lab: Builder) {
 pub async fn many_commands_at_once_keep_their_output_apart(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;
-    let commands: Vec<_> = (0..40)
+    let commands: Vec<_> = (0..many(40))
         .map(|number| {
             let (api, path) = (lab.api.clone(), format!("/v1/sandbox/{id}/process/execute"));
-            let body = json!({ "command": format!("for i in 1 2 3; do echo {number}; done; exit {number}") });
+            let body = json!({
+                "command": format!("for i in 1 2 3; do echo {number}; done; exit {number}"),
+                "timeout": PATIENCE_SECONDS,
+            });
             tokio::spawn(async move { api.post(&path, body).await.expect(200).json() })
         })
         .collect();

@@ -6,7 +6,7 @@ use serde_json::json;
 use testkit::lab::{Builder, eventually};
 use testkit::machines::Kind;
 
-use super::{execute, run, sandbox, shown};
+use super::{execute, many, run, sandbox, shown};
 use crate::id_of;
 
 pub async fn a_program_runs_and_its_output_and_code_come_back(lab: Builder) {
@@ -98,9 +98,9 @@ pub async fn two_sandboxes_share_nothing(lab: Builder) {
 }
 
 pub async fn a_hundred_creates_at_once_end_in_sandboxes_or_clean_refusals(lab: Builder) {
-    const ROOM: u32 = 12;
-    let lab = lab.capacity(ROOM).start().await;
-    let creates: Vec<_> = (0..100)
+    let room = many(12) as u32;
+    let lab = lab.capacity(room).start().await;
+    let creates: Vec<_> = (0..many(100))
         .map(|_| {
             let api = lab.api.clone();
             tokio::spawn(async move { api.post("/v1/sandbox", json!({})).await })
@@ -116,7 +116,7 @@ pub async fn a_hundred_creates_at_once_end_in_sandboxes_or_clean_refusals(lab: B
             answer.expect(503);
         }
     }
-    assert_eq!(made, ROOM);
-    assert_eq!(lab.api.get("/v1/sandboxes?state=running").await.expect(200).json()["total_items"], ROOM);
+    assert_eq!(made, room);
+    assert_eq!(lab.api.get("/v1/sandboxes?state=running").await.expect(200).json()["total_items"], room);
     lab.end().await;
 }

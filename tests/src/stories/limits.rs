@@ -35,7 +35,7 @@ pub async fn what_takes_too_much_memory_is_killed_and_the_sandbox_lives(lab: Bui
 }
 
 pub async fn a_full_disk_is_an_error_inside_and_the_sandbox_lives(lab: Builder) {
-    let lab = lab.disk_mib(256).start().await;
+    let lab = lab.disk_mib(64).start().await;
     let id = sandbox(&lab).await;
     let full = run(&lab, &id, "head -c 1G /dev/zero > big; echo code $?; ls -s big | cut -d' ' -f1").await;
     assert!(full["stderr"].as_str().unwrap().contains("No space left on device"), "{full}");
@@ -48,7 +48,7 @@ pub async fn a_full_disk_is_an_error_inside_and_the_sandbox_lives(lab: Builder) 
 pub async fn too_many_processes_are_refused_inside_and_the_sandbox_lives(lab: Builder) {
     let lab = lab.processes(50).start().await;
     let id = sandbox(&lab).await;
-    let fork = "import os, time\nfor i in range(500):\n    if os.fork() == 0: time.sleep(3); os._exit(0)";
+    let fork = "import os, time\nfor i in range(500):\n    if os.fork() == 0: time.sleep(5); os._exit(0)";
     let ended = execute(&lab, &id, json!({ "argv": ["python3", "-c", fork] })).await.expect(200).json();
     assert!(ended["stderr"].as_str().unwrap().contains("Resource temporarily unavailable"), "{ended}");
     let refused = execute(&lab, &id, json!({ "command": "true" })).await.expect(409).json();

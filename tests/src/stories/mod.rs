@@ -13,6 +13,9 @@ use testkit::lab::Lab;
 
 use crate::id_of;
 
+/// A command of a story that is not about time has so long.
+const PATIENCE_SECONDS: u32 = 300;
+
 /// A new sandbox's id.
 async fn sandbox(lab: &Lab) -> String {
     id_of(&lab.api.post("/v1/sandbox", json!({})).await.expect(201).json())
@@ -23,8 +26,15 @@ async fn run(lab: &Lab, id: &str, command: &str) -> Value {
     execute(lab, id, json!({ "command": command })).await.expect(200).json()
 }
 
-async fn execute(lab: &Lab, id: &str, body: Value) -> Answer {
+async fn execute(lab: &Lab, id: &str, mut body: Value) -> Answer {
+    // Emulated machines are slow; only a story about time has one of its own.
+    body.as_object_mut().expect("a body is an object").entry("timeout").or_insert(json!(PATIENCE_SECONDS));
     lab.api.post(&format!("/v1/sandbox/{id}/process/execute"), body).await
+}
+
+/// How many of a thing a story that is about many makes: a tenth of it where machines are emulated.
+fn many(number: usize) -> usize {
+    if std::env::var_os("ATOLL_TEST_SLOW").is_some() { number.div_ceil(10) } else { number }
 }
 
 async fn write(lab: &Lab, id: &str, path: &str, content: impl Into<bytes::Bytes>) -> Answer {

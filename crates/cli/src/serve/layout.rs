@@ -13,7 +13,7 @@
 //!     engine/              disks and bundles of machines
 //! R/                       /run/atoll/<instance>: short, and gone after a reboot
 //!   node.sock              where control meets the node; the service user's group may
-//!   control.json           what control is told at its start
+//!   node.json control.json what each is told at its start
 //!   engine/                the engine's sockets, namespaces and state
 //! ```
 
@@ -70,6 +70,16 @@ impl Layout {
         self.run.join("control.json")
     }
 
+    /// What the node is told at its start.
+    pub fn node_orders(&self) -> PathBuf {
+        self.run.join("node.json")
+    }
+
+    /// The engine's sockets, namespaces and state.
+    pub fn engine_run_dir(&self) -> PathBuf {
+        self.run.join("engine")
+    }
+
     /// Control's own directory.
     pub fn control_dir(&self) -> PathBuf {
         self.data.join("control")
@@ -102,6 +112,14 @@ impl Layout {
             }
             Err(TryLockError::Error(error)) => Err(error).context("the lock of the data directory"),
         }
+    }
+
+    /// Removes what only a running server needs; what machines that go on need stays.
+    pub fn tidy(&self) {
+        let files = [self.node_socket(), self.control_orders(), self.node_orders()];
+        files.iter().for_each(|file| drop(fs::remove_file(file)));
+        // Neither goes while there is something in it.
+        [self.engine_run_dir(), self.run.clone()].iter().for_each(|dir| drop(fs::remove_dir(dir)));
     }
 
     /// The node's id.

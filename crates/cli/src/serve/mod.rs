@@ -80,6 +80,7 @@ impl Serve {
             never = build_default_template(&layout, &settings, address) => match never {},
         };
         parts.stop(self.ephemeral).await;
+        layout.tidy();
         outcome.map(|()| ExitCode::SUCCESS)
     }
 
@@ -159,7 +160,7 @@ struct Parts {
 impl Parts {
     async fn start(layout: &Layout, settings: &Resolved, listener: TcpListener) -> Result<Self> {
         let address = listener.local_addr()?;
-        let mut node = Child::start(Role::Node { orders: node::orders_path(layout) })?;
+        let mut node = Child::start(Role::Node { orders: layout.node_orders() })?;
         node.ready(START_BOUND, || node::is_ready(layout)).await.context("the node did not start")?;
         let role = Role::Control {
             orders: layout.control_orders(),

@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use engine::Engine;
@@ -22,6 +23,8 @@ use crate::clock::SystemClock;
 
 /// Bring-ups at once for each CPU of the host.
 const BRING_UPS_PER_CPU: usize = 2;
+/// A sandbox dozes when nobody has talked to it for so long.
+const DOZE_AFTER: Duration = Duration::from_secs(2);
 
 /// What the node is told at its start.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,12 +40,8 @@ struct Orders {
     engine: EngineKind,
     runsc: PathBuf,
     capacity: Capacity,
+    precise_timers: bool,
     ephemeral: bool,
-}
-
-/// Where the node's orders are.
-pub fn orders_path(layout: &Layout) -> PathBuf {
-    layout.run.join("node.json")
 }
 
 /// Writes down what the node will be told.
@@ -50,8 +49,9 @@ pub fn orders_path(layout: &Layout) -> PathBuf {
 /// # Errors
 /// When a directory or the file cannot be made.
 pub fn give_orders(layout: &Layout, settings: &Resolved, ephemeral: bool) -> Result<()> {
-    let engine_run_dir = layout.run.join("engine");
-    make_dir(&engine_run_dir, 0o700)?;
+    let engine_run_dir = layout.engine_run_dir();
+    // The fake engine's machines are unprivileged and live in it; a real engine's have no business there.
+    make_dir(&engine_run_dir, if settings.engine == EngineKind::Fake { 0o711 } else { 0o700 })?;
     let orders = Orders {
         id: layout.node_id()?,
         socket: layout.node_socket(),
@@ -64,9 +64,10 @@ pub fn give_orders(layout: &Layout, settings: &Resolved, ephemeral: bool) -> Res
         engine: settings.engine,
         runsc: settings.runsc.clone(),
         capacity: settings.capacity,
+        precise_timers: settings.precise_timers,
         ephemeral,
     };
-    fs::write(orders_path(layout), serde_json::to_vec_pretty(&orders)?).context("the node's orders")
+    fs::write(layout.node_orders(), serde_json::to_vec_pretty(&orders)?).context("the node's orders")
 }
 
 /// Whether the node answers.
@@ -89,6 +90,7 @@ pub async fn run(orders: &Path) -> Result<()> {
         engine: open_engine(&orders)?,
         clock: Arc::new(SystemClock),
         capacity: orders.capacity,
+        doze_after: (!orders.precise_timers).then_some(DOZE_AFTER),
         bring_ups_max: BRING_UPS_PER_CPU * std::thread::available_parallelism().map_or(1, usize::from),
     })
     .await?;

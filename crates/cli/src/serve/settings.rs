@@ -40,6 +40,10 @@ pub struct Settings {
     /// Whether the default template is built at the first start [default: true, but false on `fake`].
     #[arg(long, env = "ATOLL_SYSTEM_TEMPLATES", value_name = "BOOL")]
     pub system_templates: Option<bool>,
+    /// Keeps the timers of sandboxes precise also while nobody talks to them, which costs each some percent
+    /// of a CPU; else they may be 50 ms late [default: false].
+    #[arg(long, env = "ATOLL_PRECISE_TIMERS", value_name = "BOOL")]
+    pub precise_timers: Option<bool>,
     /// Sandboxes at once, at most [default: 1000].
     #[arg(long, env = "ATOLL_SANDBOXES_MAX")]
     pub sandboxes_max: Option<u32>,
@@ -76,6 +80,8 @@ pub struct Resolved {
     pub service_uid: u32,
     /// Whether the default template is built at the first start.
     pub system_templates: bool,
+    /// Whether sandboxes never doze.
+    pub precise_timers: bool,
     /// What the node can hold.
     pub capacity: Capacity,
 }
@@ -99,6 +105,7 @@ impl Settings {
             data_dir: std::path::absolute(&data_dir).context("the data directory")?,
             listen: settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7070))),
             engine,
+            precise_timers: settings.precise_timers.unwrap_or(false),
             system_templates: settings.system_templates.unwrap_or(engine != EngineKind::Fake),
             runsc: settings.runsc.unwrap_or_else(|| "runsc".into()),
             service_uid: settings.service_uid.unwrap_or(SERVICE_UID),
@@ -113,6 +120,7 @@ impl Settings {
             engine: self.engine.or(other.engine),
             runsc: self.runsc.or(other.runsc),
             service_uid: self.service_uid.or(other.service_uid),
+            precise_timers: self.precise_timers.or(other.precise_timers),
             system_templates: self.system_templates.or(other.system_templates),
             sandboxes_max: self.sandboxes_max.or(other.sandboxes_max),
             vcpu_max: self.vcpu_max.or(other.vcpu_max),

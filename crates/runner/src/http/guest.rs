@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
+use futures_util::StreamExt;
 use wire::id::SandboxId;
 use wire::node::GUEST_CONTENT_TYPE;
 
@@ -17,8 +18,10 @@ pub async fn stream(
     Path(id): Path<SandboxId>,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let connection = door.supervisor.guest(&id).await?;
-    let answer = relay(body.into_data_stream(), connection);
+    let (connection, talking) = door.supervisor.guest(&id).await?;
+    let answer = relay(body.into_data_stream(), connection).inspect(move |_| {
+        let _until_the_answer_ends = &talking;
+    });
     let mut response = Response::new(Body::from_stream(answer));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(GUEST_CONTENT_TYPE));
     Ok(response)

@@ -61,7 +61,7 @@ pub async fn inspect(
 
 async fn guest_view(door: &Door, id: &SandboxId) -> serde_json::Value {
     let ask = async {
-        let connection = door.supervisor.guest(id).await.map_err(|error| error.message)?;
+        let (connection, _talking) = door.supervisor.guest(id).await.map_err(|error| error.message)?;
         match connection.ask(&Request::Status).await {
             Ok(Done::Status(status)) => serde_json::to_value(status).map_err(|error| error.to_string()),
             Ok(other) => Err(format!("the agent answered {other:?}")),

@@ -3,4 +3,5 @@
 
 pub mod lifecycle;
 pub mod record;
+pub mod talk;
 pub mod task;

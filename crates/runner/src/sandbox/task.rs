@@ -17,6 +17,7 @@ use wire::sandbox::{Death, Reason, State};
 
 use super::lifecycle::{Event, Life, Work};
 use super::record::{Phase, Record};
+use super::talk::Talk;
 use crate::guest::Connection;
 use crate::node::Node;
 
@@ -53,6 +54,8 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
     observed: watch::Receiver<Observed>,
     guest: watch::Receiver<Option<Connection>>,
+    /// Who talks to it.
+    pub talk: Arc<Talk>,
     /// What it was made of, and what it takes of the node.
     pub record: Arc<Record>,
 }
@@ -109,6 +112,7 @@ pub struct Task {
     tear_downs: u32,
     observed: watch::Sender<Observed>,
     guest: watch::Sender<Option<Connection>>,
+    talk: Arc<Talk>,
     /// A redial under way, after the agent's connection broke.
     redial: Option<Doing<Result<Connection, String>>>,
 }
@@ -140,6 +144,7 @@ impl Task {
     ) -> Handle {
         let (commands, mailbox) = mpsc::channel(MAILBOX_COMMANDS_MAX);
         let (guest, guest_seen) = watch::channel(None);
+        let talk = Talk::new(machine.is_some());
         let redial = machine.as_ref().map(|machine| redial(&node, machine, &record));
         let mut task = Self {
             observed: watch::channel(first_sight(&record, &life)).0,
@@ -150,6 +155,7 @@ impl Task {
             steps: Vec::new(),
             tear_downs: 0,
             guest,
+            talk: talk.clone(),
             redial,
         };
         task.remember();
@@ -157,7 +163,7 @@ impl Task {
         let observed = task.observed.subscribe();
         let record = Arc::new(task.record.clone());
         let task = tokio::spawn(task.run(mailbox, work)).abort_handle();
-        Handle { task, commands, observed, guest: guest_seen, record }
+        Handle { task, commands, observed, guest: guest_seen, talk, record }
     }
 
     async fn run(mut self, mut mailbox: mpsc::Receiver<Command>, work: Option<Work>) {
@@ -170,6 +176,10 @@ impl Task {
                 result = finished(&mut self.redial) => self.redialled(result),
                 () = disconnected(&self.guest), if self.redial.is_none() => self.disconnected(),
                 () = time_up(&*self.node.clock, &self.record.phase, self.life.state()) => Some(Event::TimeUp),
+                () = quiet(&self.talk, self.node.doze_after), if self.life.state() == State::Running => {
+                    self.talk.doze(|| self.node.engine.doze(&self.record.id));
+                    None
+                }
             };
             if let Some(event) = event {
                 doing = self.apply(event).or(doing);
@@ -396,6 +406,14 @@ async fn time_up(clock: &dyn Clock, phase: &Phase, state: State) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(left).min(CLOCK_TICK)).await;
+    }
+}
+
+/// Waits until nobody has talked for so long; for ever, if sandboxes are not to doze.
+async fn quiet(talk: &Talk, long: Option<Duration>) {
+    match long {
+        Some(long) => talk.quiet(long).await,
+        None => pending().await,
     }
 }
 

@@ -1,0 +1,150 @@
+//! The real binary, started as a user starts it, on the fake engine.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::http::Client;
+use crate::{bins, images};
+
+/// A server has so long to say where it is, and to stop.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// A data directory with the template in it, ready to be served.
+pub struct Site {
+    dir: tempfile::TempDir,
+}
+
+/// A running server.
+pub struct Server {
+    process: Child,
+    url: String,
+    key: String,
+}
+
+impl Site {
+    /// A new one.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("site-").tempdir_in("/var/tmp").expect("a directory");
+        let open = std::fs::Permissions::from_mode(0o711);
+        std::fs::set_permissions(dir.path(), open).expect("others may pass through it");
+        images::nominal(&dir.path().join("data/node/images")).expect("the template is put there");
+        Self { dir }
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// `atoll serve` on it, not yet started.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(bins::atoll());
+        command.args(["serve", "--engine", "fake", "--unsafe-fake-engine", "--listen", "127.0.0.1:0"]);
+        command.arg("--data-dir").arg(self.data());
+        command
+    }
+
+    /// Starts it and waits until it says where it is.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn serve(&self, flags: &[&str]) -> Server {
+        let mut process = self.command().args(flags).stdout(Stdio::piped()).spawn().expect("it is started");
+        let output = process.stdout.take().expect("its output is piped");
+        let mut lines = BufReader::new(output).lines();
+        let line = lines.next().expect("it says something").expect("in UTF-8");
+        let url = line.split(' ').next_back().expect("a URL").to_owned();
+        // What else it says must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let key = std::fs::read_to_string(self.data().join("api-key")).expect("the first key is there");
+        Server { process, url, key: key.trim().to_owned() }
+    }
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Server {
+    /// A client of it.
+    pub fn api(&self) -> Client {
+        Client::new(self.url.clone(), self.key.clone())
+    }
+
+    /// Its first key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Runs `atoll` with these arguments against it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn atoll(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(bins::atoll());
+        command.args(arguments).env("ATOLL_URL", &self.url).env("ATOLL_API_KEY", &self.key);
+        command.output().expect("atoll is started")
+    }
+
+    /// Kills one of its processes, by its role, as a crash would.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn kill(&self, role: &str) {
+        let parent = self.process.id();
+        let child = children(parent).into_iter().find(|pid| arguments_of(*pid).contains(&role.to_owned()));
+        let child = child.unwrap_or_else(|| panic!("no {role} among the children of {parent}"));
+        kill_process(child, Signal::KILL).expect("it is killed");
+    }
+
+    /// Stops it as a service manager would.
+    ///
+    /// # Panics
+    /// When it does not stop in time, or says that something was wrong.
+    pub fn stop(mut self) {
+        let pid = Pid::from_raw(self.process.id() as i32).expect("a process has a number");
+        kill_process(pid, Signal::TERM).expect("it is told");
+        let began = Instant::now();
+        loop {
+            match self.process.try_wait().expect("it is ours") {
+                Some(status) => return assert!(status.success(), "{status}"),
+                None => assert!(began.elapsed() < BOUND, "it does not stop"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// A story that failed half way leaves no server.
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            for child in children(self.process.id()) {
+                let _ = kill_process(child, Signal::KILL);
+            }
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+    }
+}
+
+fn children(parent: u32) -> Vec<Pid> {
+    let text = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|number| Pid::from_raw(number.parse().ok()?)).collect()
+}
+
+fn arguments_of(pid: Pid) -> Vec<String> {
+    let path = Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("cmdline");
+    let text = std::fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&text).split('\0').map(str::to_owned).collect()
+}
