@@ -52,8 +52,9 @@ fn a_cancel_ends_the_process_and_the_stream() {
     let Body::Head(_) = client.next(stream) else { panic!("no head") };
     let child = pid_in(&agent.outside("/work/child"));
     client.send(stream, Body::Cancel);
-    let ran = client.ran(stream).unwrap();
-    assert_eq!((ran.end.signal, ran.end.cause), (Some(9), ExecCause::Cancelled));
+    let (_, _, _, outcome) = client.collect(stream);
+    let Ok(Done::Exec(end)) = outcome else { panic!("{outcome:?}") };
+    assert_eq!((end.signal, end.cause), (Some(9), ExecCause::Cancelled));
     eventually("the child is gone", || !is_alive(child));
     client.send(stream, Body::Cancel);
     assert_eq!(client.sh("echo on").text(), "on\n", "a late Cancel is no harm");
