@@ -32,9 +32,14 @@ async fn execute(lab: &Lab, id: &str, mut body: Value) -> Answer {
     lab.api.post(&format!("/v1/sandbox/{id}/process/execute"), body).await
 }
 
+/// Whether this is an emulated machine, where everything takes its time.
+fn is_slow() -> bool {
+    std::env::var_os("ATOLL_TEST_SLOW").is_some()
+}
+
 /// How many of a thing a story that is about many makes: a tenth of it where machines are emulated.
 fn many(number: usize) -> usize {
-    if std::env::var_os("ATOLL_TEST_SLOW").is_some() { number.div_ceil(10) } else { number }
+    if is_slow() { number.div_ceil(10) } else { number }
 }
 
 async fn write(lab: &Lab, id: &str, path: &str, content: impl Into<bytes::Bytes>) -> Answer {

@@ -5,7 +5,7 @@ mod lab;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::gvisor::Gvisor;
 use engine::{Error, Owned};
@@ -288,32 +288,6 @@ fn the_doctor_finds_this_host_fit() {
         .filter(|check| check.engine == "gvisor" && !check.ok)
         .collect();
     assert!(ill.is_empty(), "{ill:#?}");
-}
-
-/// The figures of a bring-up; not a test of anything: `cargo test … -- --ignored --nocapture figures`.
-#[tokio::test]
-#[ignore = "prints figures"]
-async fn figures() {
-    let lab = Lab::new();
-    for _ in 0..20 {
-        let spec = lab.spec();
-        let start = Instant::now();
-        let up = lab.engine.up(&spec).await.unwrap();
-        let came_up = start.elapsed();
-        let mut guest = lab.guest(&up.machine).await;
-        let answered = start.elapsed();
-        guest.shell("exit 0").await;
-        let ran = start.elapsed();
-        let start = Instant::now();
-        lab.engine.down(&spec.id).await.unwrap();
-        let steps: Vec<_> = up.steps.iter().map(|time| format!("{} {}", time.step, time.micros)).collect();
-        println!(
-            "up {came_up:?} hello {answered:?} exec {ran:?} down {:?}; {}",
-            start.elapsed(),
-            steps.join(", ")
-        );
-    }
-    lab.end().await;
 }
 
 async fn pid_of(lab: &Lab, machine: &engine::Machine) -> i32 {
