@@ -115,7 +115,7 @@ fn declares(source: &str, name: &str) -> bool {
         let follows = [",", "(", ": ", " {", " ="];
         rest.is_some_and(|rest| rest.is_empty() || follows.iter().any(|follow| rest.starts_with(follow)))
     };
-    DECLARATIONS.iter().any(|declaration| as_item(declaration)) || source.lines().any(as_member)
+    DECLARATIONS.iter().any(as_item) || source.lines().any(as_member)
 }
 
 /// The code spans of a text, each with its line from 1, fenced blocks left out.
