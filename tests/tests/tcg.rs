@@ -1,5 +1,6 @@
 //! The real engines' tests on the kernel our users have, in a machine that QEMU emulates ([`testkit::tcg`]).
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,14 +13,24 @@ const SUITE_BOUND: Duration = Duration::from_secs(15 * 60);
 /// Time for one of its tests, which prints only when it has ended.
 const SUITE_TEST_BOUND: Duration = Duration::from_secs(180);
 
-/// Runs a job in the machine, with its output shown as it comes.
+/// Runs a job in the machine. What it prints is shown if the test fails.
 fn run(job: &Job) -> Report {
+    run_showing(job, |line| println!("{line}"))
+}
+
+fn run_showing(job: &Job, mut show: impl FnMut(&str)) -> Report {
     let machine = Machine::prepare().expect("the machine can be made");
     let begin = Instant::now();
-    let show = |line: &str| println!("{:7.1} s  {line}", begin.elapsed().as_secs_f64());
+    let show = |line: &str| show(&format!("{:7.1} s  {line}", begin.elapsed().as_secs_f64()));
     let report = machine.run(job, show).expect("the machine can be started");
     println!("{report}");
     report
+}
+
+/// Shows a line at once, whether or not the test fails: whoever waits for minutes wants to see why.
+fn show_live(line: &str) {
+    // A terminal that went away is no reason to fail.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 #[test]
@@ -132,7 +143,7 @@ async fn the_metal_suite_passes_on_debian_12s_kernel() {
     job.memory_mib = 4096;
     job.bound = SUITE_BOUND;
     job.no_progress_bound = SUITE_TEST_BOUND;
-    let report = tokio::task::spawn_blocking(move || run(&job)).await.unwrap();
+    let report = tokio::task::spawn_blocking(move || run_showing(&job, show_live)).await.unwrap();
     assert_eq!(report.outcome, Outcome::Exited(0), "the suite failed on kernel 6.1; its output is above");
     // A suite that ran nothing has shown nothing.
     assert!(

@@ -33,13 +33,14 @@ pub struct Report {
     pub console: String,
 }
 
+/// All but the output, which was told while it came.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { outcome, output, retries, boot, elapsed, console } = self;
+        let Self { outcome, output: _, retries, boot, elapsed, console } = self;
         writeln!(
             f,
             "{outcome:?} after {elapsed:.1?}; started after {boot:.1?}; given up before: {retries:?}"
         )?;
-        writeln!(f, "--- output\n{output}--- console\n{console}---")
+        write!(f, "console:\n{console}")
     }
 }
