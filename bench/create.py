@@ -73,6 +73,7 @@ def main():
             for runtime in runtimes:
                 times.setdefault(f"podman_{runtime}", []).append(podman_once(runtime, root))
         bare.close()
+        subprocess.run(["umount", root], check=True)
     figures = {name: kit.summary(values[3:]) for name, values in times.items()}
     over = {p: round(figures["atoll_ready"][p] - figures["bare_runsc"][p], 2) for p in ("p50", "p95", "p99")}
     kit.report("create", {"unit": "ms", "figures": figures, "atoll_ready_over_bare_runsc": over})
