@@ -32,9 +32,12 @@ pub async fn a_node_that_restarts_finds_its_sandboxes_running(lab: Builder) {
     lab.stop_node().await;
     lab.start_node().await.unwrap();
     assert_eq!(shown(&lab, &id).await["state"], "running");
-    let beats =
-        run(&lab, &id, "a=$(cat beat); sleep 0.3; b=$(cat beat); test \"$a\" != \"$b\" && echo beating")
-            .await;
+    let beats = run(
+        &lab,
+        &id,
+        "a=$(cat beat); while test \"$a\" = \"$(cat beat)\"; do sleep 0.05; done; echo beating",
+    )
+    .await;
     assert_eq!(beats["stdout"], "beating\n", "{beats}");
     lab.api.delete(&format!("/v1/sandbox/{id}")).await.expect(204);
     lab.end().await;
