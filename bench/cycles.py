@@ -125,6 +125,7 @@ def main():
         [thread.start() for thread in workers]
         [thread.join() for thread in workers]
         seconds = time.monotonic() - began
+        client = connect()
         leaks = client.call("GET", "/v1/leaks")["items"]
         after, descriptors_after = host(), server_descriptors()
         listed = client.call("GET", "/v1/sandboxes")["total_items"]

@@ -45,11 +45,11 @@ pub fn check(files: &[File], places: &[String]) -> Vec<Finding> {
     files.iter().flat_map(|file| check_file(file, places)).collect()
 }
 
-/// The absolute paths of the checkout and of what lies beside it.
+/// The absolute path of the checkout, unless it lies at the top, where its name may mean anything. What lies
+/// beside it is not ours to judge: a checkout may be in a directory that every machine has.
 pub fn places(root: &Path) -> Vec<String> {
-    let Some(parent) = root.parent().filter(|parent| parent.parent().is_some()) else { return Vec::new() };
-    let beside = parent.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
-    beside.filter_map(|path| path.to_str().map(str::to_owned)).collect()
+    let is_deep = root.parent().is_some_and(|parent| parent.parent().is_some());
+    root.to_str().filter(|_| is_deep).map(str::to_owned).into_iter().collect()
 }
 
 fn check_file(file: &File, places: &[String]) -> Vec<Finding> {
