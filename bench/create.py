@@ -37,7 +37,8 @@ def bare_once(bare):
 
 def podman_once(runtime, root):
     command = ["podman", "--cgroup-manager=cgroupfs", "--runtime", runtime, "run", "--rm", "--network=none",
-               f"--memory={MEMORY_MIB}m", f"--cpus={VCPU}", "--rootfs", f"{root}:O", "/bin/true"]
+               f"--memory={MEMORY_MIB}m", f"--cpus={VCPU}", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024",
+               "--rootfs", f"{root}:O", "/bin/true"]
     quiet = subprocess.DEVNULL
     return kit.timed(lambda: subprocess.run(command, check=True, stdout=quiet, stderr=quiet))[0]
 
