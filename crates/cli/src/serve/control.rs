@@ -7,9 +7,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use control::Control;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +21,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::layout::{Layout, make_dir, read_or_make};
 use super::settings::Resolved;
 use crate::clock::SystemClock;
+
+/// Upper bounds of the latency histograms, in seconds: from an answer out of memory to a command of minutes.
+const LATENCY_BUCKETS_SECONDS: [f64; 12] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0];
+/// Between two merges of what was counted.
+const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What control is told at its start.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,6 +62,14 @@ pub fn give_orders(layout: &Layout, settings: &Resolved) -> Result<()> {
     Ok(file.write_all(&serde_json::to_vec(&orders)?)?)
 }
 
+/// Merges what was counted since the last time, without which it would be kept one by one.
+async fn keep_small(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(METRICS_UPKEEP_INTERVAL).await;
+        metrics.run_upkeep();
+    }
+}
+
 /// Whether control is ready to serve.
 pub async fn is_ready(address: SocketAddr) -> bool {
     ask_ready(address).await.unwrap_or(false)
@@ -75,7 +91,8 @@ pub async fn run(orders: &Path) -> Result<()> {
     super::logging::init("info");
     set_parent_process_death_signal(Some(Signal::TERM))?;
     let orders: Orders = serde_json::from_slice(&fs::read(orders)?).context("control's orders")?;
-    let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?;
+    let metrics = PrometheusBuilder::new().set_buckets(&LATENCY_BUCKETS_SECONDS)?.install_recorder()?;
+    tokio::spawn(keep_small(metrics.clone()));
     let control = Control::open(control::Config {
         data_dir: orders.data_dir,
         nodes: vec![control::NodeAddress { socket: orders.node_socket }],
