@@ -75,8 +75,11 @@ pub async fn too_many_processes_are_refused_inside_and_the_sandbox_lives(lab: Bu
         answer.status == 409 && answer.json()["code"] == "process_limit"
     })
     .await;
-    let told = super::read(&lab, &id, json!({ "path": "told" })).await.expect(200);
-    assert_eq!(told.body, "Resource temporarily unavailable");
+    eventually("the inside is told", async || {
+        let told = super::read(&lab, &id, json!({ "path": "told" })).await;
+        told.status == 200 && told.body == "Resource temporarily unavailable"
+    })
+    .await;
     eventually("there is room again", async || {
         execute(&lab, &id, json!({ "command": "true" })).await.status == 200
     })
