@@ -21,6 +21,7 @@ pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
         Request::ReadFile(read) => file::read(&agent.files, &claimed.sandbox, stream, read).await,
         Request::WriteFile(write) => file::write(&agent.files, &claimed.sandbox, stream, write).await,
         Request::Status => status::status(agent, claimed).await,
+        _ => Err(Error::new(ErrorCode::Unsupported, "this agent does not know such a request")),
     }
 }
 
@@ -52,6 +53,7 @@ mod tests {
             user: None,
             timeout_ms: None,
             stdin: false,
+            id: None,
         };
         let requests = [
             Request::Exec(exec),

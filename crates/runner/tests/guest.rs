@@ -102,7 +102,7 @@ fn id() -> SandboxId {
 
 fn shell(script: &str) -> Exec {
     let command = Command::Shell(script.into());
-    Exec { command, cwd: None, env: BTreeMap::new(), user: None, timeout_ms: None, stdin: false }
+    Exec { command, cwd: None, env: BTreeMap::new(), user: None, timeout_ms: None, stdin: false, id: None }
 }
 
 fn shell_with_stdin(script: &str) -> Request {

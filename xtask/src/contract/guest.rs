@@ -5,13 +5,17 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
+use wire::guest::file::{FileCall, Watch};
 use wire::guest::frame::{self, Body, Channel, Frame};
+use wire::guest::process::ProcessCall;
+use wire::guest::pty::PtyCall;
 use wire::guest::{
-    AGENT_TCP_PORT, AgentHello, Claim, Command, Done, Error, ErrorCode, Exec, ExecCause, ExecEnd, GENERATION,
-    Head, NodeHello, OLDEST_GENERATION, Outcome, Part, ReadFile, Request, Shims, Status, WriteFile,
+    AGENT_TCP_PORT, AgentHello, Claim, Command, Done, Edited, Error, ErrorCode, Exec, ExecCause, ExecEnd,
+    GENERATION, Head, NodeHello, OLDEST_GENERATION, Outcome, Part, ReadFile, Request, Shims, Status,
+    WriteFile,
 };
 
-use super::{COMMAND, every_variant, example};
+use super::{COMMAND, calls, every_variant, example};
 
 /// The whole file.
 pub fn text() -> Result<String> {
@@ -23,6 +27,17 @@ pub fn text() -> Result<String> {
     section(&mut out, "Open: Request", &requests()?);
     section(&mut out, "Open: Command, in Request::Exec", &commands()?);
     section(&mut out, "Open: Part, in Request::ReadFile", &parts()?);
+    section(&mut out, "Open: FileCall, in Request::File", &calls::file_calls()?);
+    section(&mut out, "Open: Walk, in Request::Walk", &calls::walks()?);
+    section(&mut out, "Open: ProcessCall, in Request::Process", &calls::process_calls()?);
+    section(&mut out, "Open: PtyCall, in Request::Pty", &calls::pty_calls()?);
+    section(&mut out, "Data of a Walk: a line", &calls::findings()?);
+    section(&mut out, "Data of a Watch: a line", &calls::changes()?);
+    section(
+        &mut out,
+        "Data of ReadFiles and WriteFiles: a bundle of one file, in hexadecimal",
+        &calls::bundle(),
+    );
     section(&mut out, "Head", &heads()?);
     section(&mut out, "End: Outcome", &outcomes()?);
     section(&mut out, "End: ExecCause, in Done::Exec", &causes()?);
@@ -118,13 +133,29 @@ fn requests() -> Result<Vec<String>> {
         user: Some("root".into()),
         timeout_ms: Some(30_000),
         stdin: true,
+        id: Some("build".into()),
     };
-    let bare =
-        Exec { cwd: None, env: BTreeMap::new(), user: None, timeout_ms: None, stdin: false, ..exec.clone() };
+    let bare = Exec {
+        cwd: None,
+        env: BTreeMap::new(),
+        user: None,
+        timeout_ms: None,
+        stdin: false,
+        id: None,
+        ..exec.clone()
+    };
     let mut examples = every_variant!(Request {
         Request::Exec(_) => Request::Exec(exec),
         Request::ReadFile(_) => Request::ReadFile(ReadFile { path: "a".into(), part: Part::Whole }),
         Request::WriteFile(_) => Request::WriteFile(WriteFile { path: "a".into(), mode: Some(0o755) }),
+        Request::ReadFiles { .. } => Request::ReadFiles { paths: vec!["a".into(), "b".into()] },
+        Request::WriteFiles => Request::WriteFiles,
+        Request::File(_) => Request::File(FileCall::Stat { path: "a".into() }),
+        Request::Walk(_) => Request::Walk(calls::list()),
+        Request::Watch(_) => Request::Watch(Watch { path: "src".into(), recursive: true }),
+        Request::Process(_) => Request::Process(ProcessCall::List),
+        Request::Pty(_) => Request::Pty(PtyCall::List),
+        Request::Whoami => Request::Whoami,
         Request::Status => Request::Status,
     });
     examples.insert(1, example(&Request::Exec(bare))?);
@@ -151,6 +182,9 @@ fn heads() -> Result<Vec<String>> {
     Ok(every_variant!(Head {
         Head::File { .. } => Head::File { size_bytes: 5 },
         Head::Process { .. } => Head::Process { pid: 42 },
+        Head::Attached { .. } => Head::Attached { pid: 42, from: 7 },
+        Head::Watching => Head::Watching,
+        Head::Pty(_) => Head::Pty(calls::pty_info()),
     }))
 }
 
@@ -171,6 +205,14 @@ fn outcomes() -> Result<Vec<String>> {
         Ok(Done::Exec(_)) => Ok(Done::Exec(exited)),
         Ok(Done::Read { .. }) => Ok(Done::Read { bytes: 5 }),
         Ok(Done::Write { .. }) => Ok(Done::Write { bytes: 5 }),
+        Ok(Done::Nothing) => Ok(Done::Nothing),
+        Ok(Done::Truth(_)) => Ok(Done::Truth(true)),
+        Ok(Done::Info(_)) => Ok(Done::Info(calls::file_info())),
+        Ok(Done::Edited(_)) => Ok(Done::Edited(Edited { diff: "--- a\n".into(), replacements: 1 })),
+        Ok(Done::Walked { .. }) => Ok(Done::Walked { items: 3 }),
+        Ok(Done::Processes(_)) => Ok(Done::Processes(vec![calls::process_info()])),
+        Ok(Done::Ptys(_)) => Ok(Done::Ptys(vec![calls::pty_info()])),
+        Ok(Done::Whoami(_)) => Ok(Done::Whoami(calls::whoami())),
         Ok(Done::Status(_)) => Ok(Done::Status(status)),
         Err(Error { .. }) => Err(Error { code: ErrorCode::NotFound, message: "a: no such file".into() }),
     });
@@ -194,6 +236,9 @@ fn error_codes() -> Result<Vec<String>> {
         ErrorCode::IsADirectory => ErrorCode::IsADirectory,
         ErrorCode::NotADirectory => ErrorCode::NotADirectory,
         ErrorCode::AlreadyExists => ErrorCode::AlreadyExists,
+        ErrorCode::NotEmpty => ErrorCode::NotEmpty,
+        ErrorCode::TooMany => ErrorCode::TooMany,
+        ErrorCode::WrongState => ErrorCode::WrongState,
         ErrorCode::DiskFull => ErrorCode::DiskFull,
         ErrorCode::ProcessLimit => ErrorCode::ProcessLimit,
         ErrorCode::TooLarge => ErrorCode::TooLarge,

@@ -3,6 +3,7 @@
 //! Written from the types in `wire`. Every variant and every field has an
 //! example: a new one does not compile here until it has one too.
 
+mod calls;
 mod guest;
 mod node;
 

@@ -340,7 +340,7 @@ pub fn argv(words: &[&str]) -> Exec {
 }
 
 fn exec(command: wire::guest::Command) -> Exec {
-    Exec { command, cwd: None, env: BTreeMap::new(), user: None, timeout_ms: None, stdin: false }
+    Exec { command, cwd: None, env: BTreeMap::new(), user: None, timeout_ms: None, stdin: false, id: None }
 }
 
 /// Waits until `is_true`, with patience.

@@ -129,6 +129,7 @@ fn order(mut fields: Fields) -> Result<Order> {
         user: None,
         timeout_ms: None,
         stdin: false,
+        id: None,
         command: command.unwrap_or(Command::Argv(Vec::new())),
     };
     let timeout_seconds = fields

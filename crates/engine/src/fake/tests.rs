@@ -126,8 +126,15 @@ impl Node {
     /// Runs a script until it prints something, and returns that.
     async fn run(&mut self, stream: u32, script: &str) -> Bytes {
         let command = Command::Shell(script.into());
-        let exec =
-            Exec { command, cwd: None, env: Default::default(), user: None, timeout_ms: None, stdin: false };
+        let exec = Exec {
+            command,
+            cwd: None,
+            env: Default::default(),
+            user: None,
+            timeout_ms: None,
+            stdin: false,
+            id: None,
+        };
         let json = serde_json::to_vec(&Request::Exec(exec)).unwrap();
         self.say(stream, Body::Open(json.into())).await;
         loop {

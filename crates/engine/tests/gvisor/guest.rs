@@ -47,6 +47,7 @@ impl Guest {
             user: None,
             timeout_ms: None,
             stdin: false,
+            id: None,
         };
         let number = self.next;
         self.next += 1;

@@ -97,7 +97,7 @@ impl Connection {
         let open = Frame::new(number, Body::Open(json));
         self.shared.outbox.push(&open).await.map_err(|_| self.shared.gone())?;
         opening.queued = true;
-        Ok(GuestCall::new(number, lane, self.shared.clone(), self.alive.clone(), takes_input(request)))
+        Ok(GuestCall::new(number, lane, self.shared.clone(), self.alive.clone(), request.takes_input()))
     }
 
     /// Asks something whose last word is all that matters; data on the way is thrown away.
@@ -122,7 +122,7 @@ impl Connection {
         let answer = timeout(bound, self.ask(&Request::Status)).await;
         match answer.map_err(|_| GuestError::Timeout { what, bound })?? {
             Done::Status(status) => Ok(status),
-            Done::Exec(_) | Done::Read { .. } | Done::Write { .. } => Err(GuestError::OddAnswer),
+            _ => Err(GuestError::OddAnswer),
         }
     }
 
@@ -162,13 +162,4 @@ fn to_json(request: &Request) -> Result<Bytes, GuestError> {
     // Our own types always have a JSON form; only size can be in the way.
     let json = serde_json::to_vec(request).map_err(|_| too_large(usize::MAX))?;
     if json.len() > MESSAGE_BYTES_MAX { Err(too_large(json.len())) } else { Ok(json.into()) }
-}
-
-/// Whether Data may follow this request.
-fn takes_input(request: &Request) -> bool {
-    match request {
-        Request::Exec(exec) => exec.stdin,
-        Request::WriteFile(_) => true,
-        Request::ReadFile(_) | Request::Status => false,
-    }
 }

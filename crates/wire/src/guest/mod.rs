@@ -26,11 +26,19 @@
 //! never learns, so the node must keep speaking every generation since
 //! [`OLDEST_GENERATION`].
 
+pub mod bundle;
+pub mod file;
 pub mod frame;
+pub mod process;
+pub mod pty;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+use self::file::{FileCall, FileInfo, Walk, Watch};
+use self::process::{ProcessCall, ProcessInfo};
+use self::pty::{PtyCall, PtyInfo};
 
 /// The newest protocol generation this build speaks.
 pub const GENERATION: u32 = 1;
@@ -113,8 +121,44 @@ pub enum Request {
     ///
     /// The file appears whole or not at all: it is written beside its place and renamed.
     WriteFile(WriteFile),
+    /// Read several files: Data on [`frame::Channel::Stdout`] is a [`bundle`]. Ends with [`Done::Read`], or with what is
+    /// wrong with the first that cannot be read.
+    ReadFiles {
+        /// Which; relative to the workdir.
+        paths: Vec<String>,
+    },
+    /// Write several files from Data on [`frame::Channel::Stdin`], a [`bundle`], until its Eof. Ends with [`Done::Write`].
+    ///
+    /// Each appears whole or not at all, as in `WriteFile`; those before one that fails stay.
+    WriteFiles,
+    /// One operation on files.
+    File(FileCall),
+    /// Look for files.
+    Walk(Walk),
+    /// Watch a directory.
+    Watch(Watch),
+    /// Something about a process that has an id.
+    Process(ProcessCall),
+    /// Something about a terminal.
+    Pty(PtyCall),
+    /// Who the sandbox's user is. Ends with [`Done::Whoami`].
+    Whoami,
     /// How the inside is. Ends with [`Done::Status`].
     Status,
+}
+
+impl Request {
+    /// Whether Data on [`frame::Channel::Stdin`] may follow it.
+    pub fn takes_input(&self) -> bool {
+        match self {
+            Request::Exec(exec) => exec.stdin && exec.id.is_none(),
+            Request::WriteFile(_) | Request::WriteFiles => true,
+            Request::Process(call) => matches!(call, ProcessCall::Input { .. }),
+            Request::Pty(call) => matches!(call, PtyCall::Attach { .. }),
+            Request::ReadFile(_) | Request::ReadFiles { .. } | Request::File(_) | Request::Walk(_) => false,
+            Request::Watch(_) | Request::Whoami | Request::Status => false,
+        }
+    }
 }
 
 /// A process to run.
@@ -137,6 +181,10 @@ pub struct Exec {
     /// True: stdin is Data on [`frame::Channel::Stdin`] until its Eof. False: `/dev/null`.
     #[serde(default)]
     pub stdin: bool,
+    /// Gives it an id ([`process`]): then it goes on when this stream is cancelled or breaks, and `stdin` comes from
+    /// [`ProcessCall::Input`]. Absent: it is killed with its stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// A command line, with or without a shell.
@@ -209,6 +257,17 @@ pub enum Head {
         /// Its number inside the sandbox.
         pid: u32,
     },
+    /// A process with an id is listened to.
+    Attached {
+        /// Its number inside the sandbox.
+        pid: u32,
+        /// The number of the first piece that follows.
+        from: u64,
+    },
+    /// A watch stands: what happens from now on is told.
+    Watching,
+    /// A terminal is viewed.
+    Pty(PtyInfo),
 }
 
 /// The last word on a request.
@@ -230,8 +289,51 @@ pub enum Done {
         /// Bytes written.
         bytes: u64,
     },
+    /// It is done, and there is nothing to say about it.
+    Nothing,
+    /// Yes or no.
+    Truth(bool),
+    /// What a path is.
+    Info(FileInfo),
+    /// A file was edited.
+    Edited(Edited),
+    /// A walk is over.
+    Walked {
+        /// Lines sent.
+        items: u64,
+    },
+    /// Processes with an id.
+    Processes(Vec<ProcessInfo>),
+    /// Terminals.
+    Ptys(Vec<PtyInfo>),
+    /// The sandbox's user.
+    Whoami(Whoami),
     /// The inside, as the agent sees it.
     Status(Status),
+}
+
+/// What an edit changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edited {
+    /// The change as a unified diff, the file's path on both sides; empty if nothing changed.
+    pub diff: String,
+    /// Occurrences replaced, over all edits.
+    pub replacements: u64,
+}
+
+/// The sandbox's user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whoami {
+    /// The user's name; the number where it has no name.
+    pub user: String,
+    /// The user's number.
+    pub uid: u32,
+    /// The number of the user's group.
+    pub gid: u32,
+    /// The user's home directory.
+    pub home: String,
+    /// Where processes start.
+    pub workdir: String,
 }
 
 /// How a process ended. Exactly what the kernel said: nothing is invented here.
@@ -313,12 +415,18 @@ pub enum ErrorCode {
     NotADirectory,
     /// It is there already.
     AlreadyExists,
+    /// A directory that has something in it.
+    NotEmpty,
     /// The disk of the sandbox is full.
     DiskFull,
     /// The sandbox has as many processes as it may.
     ProcessLimit,
     /// A named limit of this protocol was passed.
     TooLarge,
+    /// The sandbox has as many of these as it may.
+    TooMany,
+    /// It is not in a state for this: ended, or without input.
+    WrongState,
     /// The request makes no sense.
     Invalid,
     /// This agent does not know such a request.

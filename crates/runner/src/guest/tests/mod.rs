@@ -26,7 +26,15 @@ fn node_hello() -> NodeHello {
 
 fn exec(stdin: bool) -> Request {
     let command = Command::Argv(vec!["true".into()]);
-    Request::Exec(Exec { command, cwd: None, env: Default::default(), user: None, timeout_ms: None, stdin })
+    Request::Exec(Exec {
+        command,
+        cwd: None,
+        env: Default::default(),
+        user: None,
+        timeout_ms: None,
+        stdin,
+        id: None,
+    })
 }
 
 fn write_file() -> Request {
