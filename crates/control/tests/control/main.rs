@@ -3,6 +3,7 @@
 mod access;
 mod contract;
 mod converge;
+mod coverage;
 mod files;
 mod idempotency;
 mod processes;

@@ -67,6 +67,10 @@ impl Answer {
         serde_json::from_slice(&self.body).expect("the body is not JSON")
     }
 
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     #[track_caller]
     pub fn message(&self) -> String {
         self.json()["message"].as_str().expect("an error without a message").to_owned()

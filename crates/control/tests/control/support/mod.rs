@@ -2,6 +2,8 @@
 
 mod lab;
 mod node;
+mod routes;
 
 pub use lab::{Answer, Lab, TEMPLATE};
 pub use node::{Node, Say};
+pub use routes::{Access, Route, routes};
