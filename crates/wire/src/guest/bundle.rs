@@ -90,7 +90,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`Malformed`]; nothing after it makes sense.
-    pub fn next(&mut self) -> Result<Option<Part>, Malformed> {
+    pub fn next_part(&mut self) -> Result<Option<Part>, Malformed> {
         let Some(length) = self.input.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         let length = u32::from_be_bytes(*length) as usize;
         let fits = match self.inside {
@@ -152,7 +152,7 @@ mod tests {
             let (mut decoder, mut arrived) = (Decoder::default(), Vec::new());
             for bytes in sent.chunks(cut) {
                 decoder.feed(bytes);
-                while let Some(part) = decoder.next().unwrap() {
+                while let Some(part) = decoder.next_part().unwrap() {
                     arrived.push(part);
                 }
             }
@@ -164,7 +164,7 @@ mod tests {
         fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>) {
             let mut decoder = Decoder::default();
             decoder.feed(&bytes);
-            while let Ok(Some(_)) = decoder.next() {}
+            while let Ok(Some(_)) = decoder.next_part() {}
         }
     }
 
@@ -173,9 +173,9 @@ mod tests {
         let (mut decoder, mut bytes) = (Decoder::default(), BytesMut::new());
         encode(&Part::File(FileHeader { path: "a".into(), mode: None }), &mut bytes);
         decoder.feed(&bytes);
-        assert!(matches!(decoder.next(), Ok(Some(Part::File(_)))));
+        assert!(matches!(decoder.next_part(), Ok(Some(Part::File(_)))));
         assert!(!decoder.is_complete());
         decoder.feed(&u32::MAX.to_be_bytes());
-        assert_eq!(decoder.next(), Err(Malformed::Length(u32::MAX as usize)));
+        assert_eq!(decoder.next_part(), Err(Malformed::Length(u32::MAX as usize)));
     }
 }
