@@ -286,7 +286,7 @@ impl Client {
         let stream = self.open(&Request::WriteFile(WriteFile { path: path.into(), mode }));
         let outcome = match self.feed(stream, content) {
             Ok(()) => self.collect(stream).3,
-            Err(early) => early,
+            Err(early) => *early,
         };
         match outcome? {
             Done::Write { bytes } => Ok(bytes),
@@ -295,7 +295,7 @@ impl Client {
     }
 
     /// Sends content and its end as the agent grants it. The outcome as error, if it comes before.
-    pub fn feed(&mut self, stream: u32, content: &[u8]) -> Result<(), Outcome> {
+    pub fn feed(&mut self, stream: u32, content: &[u8]) -> Result<(), Box<Outcome>> {
         let mut credit = INITIAL_CREDIT_BYTES as usize;
         let mut left = content;
         assert!(self.waiting.iter().all(|frame| frame.stream != stream), "feed first, then collect");
@@ -307,7 +307,7 @@ impl Client {
                         credit += bytes as usize;
                     }
                     Frame { stream: number, body: Body::End(json) } if number == stream => {
-                        return Err(serde_json::from_slice(&json).unwrap());
+                        return Err(Box::new(serde_json::from_slice(&json).unwrap()));
                     }
                     other => self.waiting.push_back(other),
                 }
