@@ -14,6 +14,7 @@ use crate::memory::Guard;
 use crate::memory::activity::Activity;
 use crate::process::reaper::Reaper;
 use crate::process::spawner::Spawner;
+use crate::process::table::Table;
 use crate::root::Root;
 use crate::sandbox::Sandbox;
 use crate::{failure, init};
@@ -31,6 +32,8 @@ pub struct Agent {
     pub reaper: Arc<Reaper>,
     /// Whether the sandbox has processes at all.
     pub activity: Arc<Activity>,
+    /// Processes that have an id.
+    pub processes: Rc<Table>,
     /// Threads for file operations.
     pub files: Files,
     /// When it all began.
@@ -66,6 +69,7 @@ impl Agent {
             root: Arc::new(root),
             reaper: Arc::default(),
             activity: Arc::default(),
+            processes: Rc::default(),
             files: Files::default(),
             started: Instant::now(),
             requests: Cell::new(0),

@@ -9,7 +9,7 @@ use crate::connection::stream::Stream;
 use crate::{failure, file, process, status};
 
 /// The requests this agent knows, by their `op`.
-const KNOWN: [&str; 4] = ["exec", "read_file", "write_file", "status"];
+const KNOWN: [&str; 5] = ["exec", "read_file", "write_file", "process", "status"];
 
 /// Does what is asked.
 pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
@@ -20,6 +20,7 @@ pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
         Request::Exec(exec) => process::exec(agent, claimed, stream, exec).await,
         Request::ReadFile(read) => file::read(&agent.files, &claimed.sandbox, stream, read).await,
         Request::WriteFile(write) => file::write(&agent.files, &claimed.sandbox, stream, write).await,
+        Request::Process(call) => process::call(agent, stream, call).await,
         Request::Status => status::status(agent, claimed).await,
         _ => Err(Error::new(ErrorCode::Unsupported, "this agent does not know such a request")),
     }
@@ -42,6 +43,7 @@ fn understand(json: &[u8]) -> Result<Request, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::guest::process::ProcessCall;
     use wire::guest::{Command, Exec, Part, ReadFile, WriteFile};
 
     #[test]
@@ -59,6 +61,7 @@ mod tests {
             Request::Exec(exec),
             Request::ReadFile(ReadFile { path: "/a".into(), part: Part::Whole }),
             Request::WriteFile(WriteFile { path: "/a".into(), mode: None }),
+            Request::Process(ProcessCall::List),
             Request::Status,
         ];
         for (request, op) in requests.iter().zip(KNOWN) {

@@ -245,6 +245,7 @@ fn error_codes() -> Result<Vec<String>> {
         ErrorCode::Invalid => ErrorCode::Invalid,
         ErrorCode::Unsupported => ErrorCode::Unsupported,
         ErrorCode::Cancelled => ErrorCode::Cancelled,
+        ErrorCode::Stalled => ErrorCode::Stalled,
         ErrorCode::Io => ErrorCode::Io,
     }))
 }

@@ -23,15 +23,15 @@ impl Credit {
         self.granted.notify_waiters();
     }
 
-    /// Waits until something may be sent, and says how much.
-    pub async fn some(&self) -> u64 {
+    /// Waits until so much may be sent.
+    pub async fn at_least(&self, bytes: u64) {
         loop {
             // Before the look, so that a grant after it is not missed.
             let granted = self.granted.notified();
-            match self.bytes.get() {
-                0 => granted.await,
-                bytes => return bytes,
+            if self.bytes.get() >= bytes {
+                return;
             }
+            granted.await;
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use wire::guest::frame::{Body, CONNECTION, Frame, STREAMS_MAX};
+use wire::guest::frame::{AGENT_MESSAGE_BYTES_MAX, Body, CONNECTION, Frame, STREAMS_MAX};
 use wire::guest::{Error, ErrorCode, NodeHello, Outcome};
 
 use self::stream::Stream;
@@ -26,6 +26,9 @@ const HELLO_SECONDS_MAX: u64 = 10;
 const HELLO_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes asked of the kernel at once.
 const READ_BYTES: usize = 64 * 1024;
+
+/// An outcome, in bytes of JSON: a node hangs up when a message is longer than it may be, header included.
+const ANSWER_BYTES_MAX: usize = AGENT_MESSAGE_BYTES_MAX - 64;
 
 const _: () = assert!(wire::sandbox::limits::ENV_BYTES_MAX * 6 < HELLO_BYTES_MAX);
 
@@ -183,6 +186,11 @@ async fn run(session: Rc<Session>, streams: Rc<Streams>, stream: Rc<Stream>, jso
 
 async fn end(out: &Outgoing, number: u32, outcome: &Outcome) {
     // An outcome is plain data: it always has a JSON form.
-    let json = serde_json::to_vec(outcome).unwrap_or_default();
+    let mut json = serde_json::to_vec(outcome).unwrap_or_default();
+    if json.len() > ANSWER_BYTES_MAX {
+        let message = format!("the answer is {} bytes long; {ANSWER_BYTES_MAX} are allowed", json.len());
+        let refused: Outcome = Err(Error::new(ErrorCode::TooLarge, message));
+        json = serde_json::to_vec(&refused).unwrap_or_default();
+    }
     out.send(Frame::new(number, Body::End(json.into()))).await;
 }

@@ -76,12 +76,17 @@ impl Stream {
 
     /// Waits until Data may be sent. `None` if the connection is broken.
     pub async fn leave(&self) -> Option<Leave<'_>> {
+        self.leave_for(1).await
+    }
+
+    /// Waits until so many bytes may be sent as one piece, [`DATA_BYTES_MAX`] at most. `None` if the connection is broken.
+    pub async fn leave_for(&self, bytes: usize) -> Option<Leave<'_>> {
         loop {
-            self.credit.some().await;
+            self.credit.at_least(bytes as u64).await;
             let place = self.out.place().await?;
             // Another channel of this stream may have spent it meanwhile.
             let bytes_max = self.credit.now().min(DATA_BYTES_MAX as u64) as usize;
-            if bytes_max > 0 {
+            if bytes_max >= bytes {
                 return Some(Leave { stream: self, place, bytes_max });
             }
         }

@@ -9,6 +9,7 @@ use wire::guest::frame::Channel;
 use wire::guest::{Done, Error, ErrorCode, Exec, ExecCause, ExecEnd, Head, Outcome};
 
 use super::input::Input;
+use super::keep::keep;
 use super::kill::kill_all;
 use super::output::Output;
 use super::reaper::{Exit, Reaper};
@@ -24,7 +25,10 @@ const START_SECONDS_MAX: u64 = 60;
 const SHELL_SAW_KILL: i32 = 128 + libc::SIGKILL;
 
 /// Runs a process: its number first, then what it says, then how it ended.
-pub async fn exec(agent: &Agent, claimed: &Claimed, stream: &Stream, exec: Exec) -> Outcome {
+pub async fn exec(agent: &Agent, claimed: &Claimed, stream: &Stream, mut exec: Exec) -> Outcome {
+    if let Some(id) = exec.id.take() {
+        return keep(agent, claimed, stream, exec, &id).await;
+    }
     let time = exec.timeout_ms.map(Duration::from_millis);
     let started = start(&claimed.spawner, stream, exec).await?;
     let mut running = Running::new(started, agent.reaper.clone())?;
@@ -33,7 +37,8 @@ pub async fn exec(agent: &Agent, claimed: &Claimed, stream: &Stream, exec: Exec)
     Ok(Done::Exec(end(exit, cause)))
 }
 
-async fn start(spawner: &Spawner, stream: &Stream, exec: Exec) -> Result<Started, Error> {
+/// Has a process started, unless the stream is cancelled before.
+pub(super) async fn start(spawner: &Spawner, stream: &Stream, exec: Exec) -> Result<Started, Error> {
     let mut starting = tokio::select! {
         starting = spawner.submit(exec) => starting,
         () = stream.cancelled() => return Err(failure::cancelled()),
@@ -147,7 +152,7 @@ async fn doom(stream: &Stream, time: Option<Duration>) -> ExecCause {
 }
 
 /// Does `work` until `awaited` is there; `work` may be done earlier.
-async fn beside<T>(work: impl Future<Output = ()>, awaited: impl Future<Output = T>) -> T {
+pub(super) async fn beside<T>(work: impl Future<Output = ()>, awaited: impl Future<Output = T>) -> T {
     let never = async {
         work.await;
         std::future::pending::<T>().await
@@ -159,7 +164,8 @@ async fn beside<T>(work: impl Future<Output = ()>, awaited: impl Future<Output =
     }
 }
 
-fn end(exit: Option<Exit>, cause: Option<ExecCause>) -> ExecEnd {
+/// What is said of an end. `cause` is what we did about it, if we did anything.
+pub(super) fn end(exit: Option<Exit>, cause: Option<ExecCause>) -> ExecEnd {
     // The register tells every process's end; without one, nothing is said about it.
     let Some(exit) = exit else {
         return ExecEnd { exit_code: None, signal: None, cause: cause.unwrap_or(ExecCause::Itself) };

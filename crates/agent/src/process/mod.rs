@@ -4,11 +4,20 @@ pub mod plan;
 pub mod reaper;
 pub mod spawner;
 
+pub mod table;
+
+mod attach;
+mod call;
+mod card;
 mod exec;
 mod input;
+mod keep;
+mod kept;
 mod kill;
 mod output;
+mod ring;
 mod script;
 mod spawn;
 
+pub use call::call;
 pub use exec::exec;

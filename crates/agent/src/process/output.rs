@@ -1,4 +1,4 @@
-//! What a process says, on its way to the node.
+//! What a process says, on its way to the node, or to be kept.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::net::unix::pipe;
 use wire::guest::frame::{Channel, DATA_BYTES_MAX};
 
+use super::kept::Kept;
 use crate::connection::stream::Stream;
 
 thread_local! {
@@ -59,12 +60,31 @@ impl Output {
         let mut left = rustix::io::ioctl_fionread(&self.pipe).unwrap_or(0);
         while left > 0 {
             let Some(leave) = stream.leave().await else { return };
-            let bytes_max = leave.bytes_max.min(usize::try_from(left).unwrap_or(usize::MAX));
-            // Past the event loop, which may not have noticed yet that something is there.
-            let read = |buffer: &mut [u8]| Ok(rustix::io::read(&self.pipe, buffer)?);
-            let Read::Some(bytes) = read_with(bytes_max, read) else { return };
+            let Read::Some(bytes) = self.read_at_once(left.min(leave.bytes_max as u64)) else { return };
             left -= bytes.len() as u64;
             leave.send(self.channel, bytes);
+        }
+    }
+
+    /// Keeps what is written, as there is room.
+    pub async fn keep(&mut self, kept: &Kept) {
+        while !self.is_at_end && self.pipe.readable().await.is_ok() {
+            kept.room().await;
+            match self.read(DATA_BYTES_MAX) {
+                Read::Some(bytes) => kept.push(self.channel, &bytes),
+                Read::Nothing => {}
+                Read::End => self.is_at_end = true,
+            }
+        }
+    }
+
+    /// Keeps what is in the pipe at this moment, room or not: it is no more than a pipe holds.
+    pub fn keep_rest(&mut self, kept: &Kept) {
+        let mut left = rustix::io::ioctl_fionread(&self.pipe).unwrap_or(0);
+        while left > 0 {
+            let Read::Some(bytes) = self.read_at_once(left) else { return };
+            left -= bytes.len() as u64;
+            kept.push(self.channel, &bytes);
         }
     }
 
@@ -76,6 +96,12 @@ impl Output {
                 self.is_at_end = true;
             }
         }
+    }
+
+    /// Past the event loop, which may not have noticed yet that something is there.
+    fn read_at_once(&self, bytes_max: u64) -> Read {
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        read_with(bytes_max, |buffer| Ok(rustix::io::read(&self.pipe, buffer)?))
     }
 
     fn read(&self, bytes_max: usize) -> Read {

@@ -118,15 +118,19 @@ impl Reaper {
         Reaped::More
     }
 
-    /// Kills the group that a registered process leads. Once its leader is reaped, the number may mean another one.
+    /// Kills the group that a registered process leads.
     pub fn kill_group(&self, pid: i32) {
+        // Nobody left in it: as good.
+        let _ = self.signal_group(pid, libc::SIGKILL);
+    }
+
+    /// Sends a signal to the group that a registered process leads. False if there is nobody any more.
+    ///
+    /// Once its leader is reaped, the number may mean another group; until then, and while the register is held, it cannot.
+    pub fn signal_group(&self, pid: i32, signal: i32) -> bool {
         let register = self.lock();
-        if register.living.contains_key(&pid)
-            && let Some(pid) = Pid::from_raw(pid)
-        {
-            // Nobody left in it: as good.
-            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-        }
+        // SAFETY: `kill` touches no memory; the number is that of a child of ours that has not been reaped.
+        register.living.contains_key(&pid) && pid > 1 && unsafe { libc::kill(-pid, signal) } == 0
     }
 
     /// Kills one process to save memory, and remembers it for the registered process whose session it is in.

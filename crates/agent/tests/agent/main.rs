@@ -7,3 +7,4 @@ mod files;
 mod greeting;
 mod harness;
 mod limits;
+mod processes;

@@ -82,6 +82,7 @@ fn tell_guest_refusal(code: GuestCode) -> Told {
         GuestCode::Invalid => told(StatusCode::BAD_REQUEST, "invalid"),
         GuestCode::Unsupported => told(StatusCode::NOT_IMPLEMENTED, "unsupported"),
         GuestCode::Cancelled => told(StatusCode::CONFLICT, "cancelled"),
+        GuestCode::Stalled => told(StatusCode::CONFLICT, "stalled"),
         GuestCode::Io => told(StatusCode::UNPROCESSABLE_ENTITY, "io_error"),
     }
 }

@@ -6,21 +6,17 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use wire::guest::frame::{Frame, INITIAL_CREDIT_BYTES};
+use wire::guest::frame::{AGENT_MESSAGE_BYTES_MAX, Frame};
 
 use super::Cause;
 use super::error::Violation;
 use super::shared::Shared;
 
-/// A message of an agent's (`Hello`, `Head`, `End`), in bytes, at most. Far less
-/// than the node may send: an agent has nothing long to say outside of Data.
-pub const AGENT_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// A buffer larger than this is not kept for the next frames, in bytes.
+const SPARE_BYTES_MAX: usize = 64 * 1024;
 
 /// Free space a read is given at least.
 const READ_BYTES: usize = 16 * 1024;
-
-const _: () = assert!(AGENT_MESSAGE_BYTES_MAX <= INITIAL_CREDIT_BYTES as usize);
-const _: () = assert!(6 * wire::sandbox::limits::PATH_BYTES_MAX < AGENT_MESSAGE_BYTES_MAX);
 
 /// Drives the connection until it breaks, then fails everything on it. `input` is what was read with the greeting.
 pub(super) async fn drive<R, W>(shared: Arc<Shared>, reader: R, writer: W, input: BytesMut)
@@ -56,7 +52,7 @@ async fn read<R: AsyncRead + Unpin>(shared: &Shared, mut reader: R, mut input: B
 
 /// Reads what there is, once.
 pub(super) async fn fill<R: AsyncRead + Unpin>(reader: &mut R, input: &mut BytesMut) -> Result<(), Cause> {
-    if input.is_empty() && input.capacity() > AGENT_MESSAGE_BYTES_MAX {
+    if input.is_empty() && input.capacity() > SPARE_BYTES_MAX {
         *input = BytesMut::new();
     }
     input.reserve(READ_BYTES);

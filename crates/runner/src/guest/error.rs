@@ -108,7 +108,7 @@ pub enum Violation {
     /// A Head or End that is not the JSON it should be.
     #[error("a message that cannot be understood")]
     Json,
-    /// A message over [`super::AGENT_MESSAGE_BYTES_MAX`].
+    /// A message over [`wire::guest::frame::AGENT_MESSAGE_BYTES_MAX`].
     #[error("a message of {0} bytes")]
     Oversized(usize),
 }

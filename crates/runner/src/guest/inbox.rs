@@ -1,13 +1,13 @@
 //! What an agent has said on one stream and nobody has taken yet. Pure.
 //!
-//! Bytes are copied together as they come, beside a list of runs: so what is
-//! kept is in proportion to the bytes granted, however small the pieces and
-//! however the channels alternate.
+//! Bytes are copied together as they come, beside a list of their lengths: so
+//! what is kept is in proportion to the bytes granted, however small the
+//! pieces. A piece leaves as it came, for some are counted by who reads them.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use wire::guest::frame::{Channel, DATA_BYTES_MAX, INITIAL_CREDIT_BYTES};
+use wire::guest::frame::{Channel, INITIAL_CREDIT_BYTES};
 use wire::guest::{Head, Outcome};
 
 use super::Event;
@@ -68,10 +68,7 @@ impl Inbox {
         self.window = self.window.checked_sub(length).ok_or(Violation::Credit)?;
         self.fresh = false;
         self.bytes.extend_from_slice(data);
-        match self.runs.back_mut() {
-            Some(Run::Data(last, run)) if *last == channel => *run += length,
-            _ => self.runs.push_back(Run::Data(channel, length)),
-        }
+        self.runs.push_back(Run::Data(channel, length));
         Ok(())
     }
 
@@ -103,14 +100,9 @@ impl Inbox {
         }
     }
 
-    /// At most a frame's worth of a run that was just popped; the rest goes back.
     fn take_data(&mut self, channel: Channel, length: u32) -> Event {
-        let taken = length.min(DATA_BYTES_MAX as u32);
-        if taken < length {
-            self.runs.push_front(Run::Data(channel, length - taken));
-        }
-        self.taken += taken;
-        Event::Data(channel, self.bytes.split_to(taken as usize).freeze())
+        self.taken += length;
+        Event::Data(channel, self.bytes.split_to(length as usize).freeze())
     }
 
     /// How many bytes to grant the agent now, if any.
@@ -144,6 +136,7 @@ impl Inbox {
 mod tests {
     use super::*;
     use Channel::{Stderr, Stdin, Stdout};
+    use wire::guest::frame::DATA_BYTES_MAX;
 
     fn data(length: usize) -> Bytes {
         Bytes::from(vec![7; length])
@@ -162,7 +155,8 @@ mod tests {
             events,
             [
                 Event::Head(Head::Process { pid: 4 }),
-                Event::Data(Stdout, Bytes::from_static(b"ab")),
+                Event::Data(Stdout, Bytes::from_static(b"a")),
+                Event::Data(Stdout, Bytes::from_static(b"b")),
                 Event::Data(Stderr, Bytes::from_static(b"c")),
                 Event::Eof(Stdout),
             ]

@@ -9,7 +9,7 @@
 //! bounded: per stream by [`wire::guest::frame::INITIAL_CREDIT_BYTES`] and a
 //! few bytes of bookkeeping for each, per connection by
 //! [`wire::guest::frame::STREAMS_MAX`] streams and
-//! [`AGENT_MESSAGE_BYTES_MAX`] for a message. An agent that breaks the
+//! [`wire::guest::frame::AGENT_MESSAGE_BYTES_MAX`] for a message. An agent that breaks the
 //! protocol loses its connection; an unread stream holds up only itself.
 
 mod call;
@@ -28,6 +28,5 @@ mod upload;
 
 pub use call::{Event, GuestCall, GuestReceiver, GuestSender};
 pub use connection::Connection;
-pub use driver::AGENT_MESSAGE_BYTES_MAX;
 pub use error::{Cause, GuestError};
 pub use outbox::OUTBOX_BYTES_MAX;

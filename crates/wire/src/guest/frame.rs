@@ -14,6 +14,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub const DATA_BYTES_MAX: usize = 64 * 1024;
 /// Payload of any other frame, in bytes, at most: room for the longest command, escaped.
 pub const MESSAGE_BYTES_MAX: usize = 24 * 1024 * 1024;
+/// A message of an agent's (`Hello`, `Head`, `End`), in bytes, at most: room for a list of all processes. Far less than a
+/// node may send, for what is long is Data.
+pub const AGENT_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Data bytes a side may send on a new stream before it is granted more.
 pub const INITIAL_CREDIT_BYTES: u32 = 256 * 1024;
 /// Streams open at once on one connection, at most.
@@ -23,6 +26,7 @@ const HEADER_BYTES: usize = 4;
 const PREFIX_BYTES: usize = 5;
 
 const _: () = assert!(DATA_BYTES_MAX < INITIAL_CREDIT_BYTES as usize);
+const _: () = assert!(6 * crate::sandbox::limits::PATH_BYTES_MAX < AGENT_MESSAGE_BYTES_MAX);
 const _: () = assert!(crate::sandbox::limits::COMMAND_BYTES_MAX * 2 < MESSAGE_BYTES_MAX);
 
 /// The stream of the connection itself.

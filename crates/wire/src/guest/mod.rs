@@ -433,6 +433,8 @@ pub enum ErrorCode {
     Unsupported,
     /// The node cancelled it.
     Cancelled,
+    /// Nothing was taken of what this stream sends, for too long while others waited for it.
+    Stalled,
     /// Anything else the kernel said.
     Io,
 }

@@ -1,14 +1,18 @@
 //! Processes that are known by an id: they outlive the connection that started them, what they say is kept for a while,
 //! and anybody with the id can listen, speak, signal and wait.
 //!
-//! Each read of a process's output is one numbered piece, counted from 0 over both channels. The newest
-//! [`KEPT_BYTES_MAX`] of them are kept, so that a listener who lost its connection goes on where it was.
+//! Each read of a process's output is one numbered piece, counted from 0 over both channels. The newest of them are kept,
+//! [`KEPT_BYTES_MAX`] together, so that a listener who lost its connection goes on where it was.
+//!
+//! The stream that starts a process ([`super::Exec::id`]) is its first listener, as if it had said
+//! [`ProcessCall::Attach`] from piece 0. With no listener a process never waits: what it says is forgotten in time.
 
 use serde::{Deserialize, Serialize};
 
 use super::ExecEnd;
 
-/// Output kept of one process, in bytes; older pieces are forgotten first.
+/// Output kept of one process, in bytes, with a few for each piece; older pieces are forgotten first. Less is kept where
+/// many processes say much.
 pub const KEPT_BYTES_MAX: usize = 1024 * 1024;
 /// Processes with an id at once, those included that have ended and are not forgotten.
 pub const PROCESSES_MAX: usize = 256;
@@ -25,11 +29,13 @@ pub const STALL_SECONDS_MAX: u64 = 30;
 pub enum ProcessCall {
     /// Listens. Head: [`super::Head::Attached`], then its pieces, one Data frame each, and [`super::Done::Exec`].
     ///
-    /// A process waits for its listeners; `Cancel` ends the listening alone.
+    /// A process waits for its slowest listener; one that takes nothing for [`STALL_SECONDS_MAX`] meanwhile is let go with
+    /// [`super::ErrorCode::Stalled`]. `Cancel` ends the listening alone.
     Attach {
         /// Which.
         id: String,
-        /// The first piece to send. One that is forgotten: the oldest that is kept, which the Head names.
+        /// The first piece to send. The Head names another one if this is forgotten (the oldest that is kept), or has not
+        /// been said yet (the next).
         from: u64,
     },
     /// Sends Data on [`super::frame::Channel::Stdin`] to its input, until Eof. Ends with [`super::Done::Write`].
@@ -39,7 +45,7 @@ pub enum ProcessCall {
         /// Whether its input ends with this.
         close: bool,
     },
-    /// Sends a signal to it and all of its group. Ends with [`super::Done::Nothing`].
+    /// Sends a signal to it and all of its group, as long as it lives itself. Ends with [`super::Done::Nothing`].
     Signal {
         /// Which.
         id: String,

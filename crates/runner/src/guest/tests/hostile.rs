@@ -1,11 +1,10 @@
 //! What an agent that means harm can and cannot do.
 
 use wire::guest::Head;
-use wire::guest::frame::{DATA_BYTES_MAX, INITIAL_CREDIT_BYTES};
+use wire::guest::frame::{AGENT_MESSAGE_BYTES_MAX, DATA_BYTES_MAX, INITIAL_CREDIT_BYTES};
 
 use super::peer::json;
 use super::*;
-use crate::guest::AGENT_MESSAGE_BYTES_MAX;
 
 /// Opens a stream, lets the peer misbehave on it, and returns why the connection was closed.
 async fn closed_because(frames: impl IntoIterator<Item = Body>) -> String {
@@ -85,7 +84,7 @@ async fn a_long_message_is_refused_at_its_header() {
     header.push(6);
     peer.say_raw(&header).await;
     within(connection.closed()).await;
-    assert!(cause(connection.broken().unwrap()).contains("a message of 65537 bytes"));
+    assert!(cause(connection.broken().unwrap()).contains("a message of 1048577 bytes"));
 }
 
 #[tokio::test]

@@ -1,0 +1,113 @@
+//! The life of a process that has an id: started for a stream, but not ended with it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::unix::pipe;
+use tokio::sync::oneshot;
+use wire::guest::frame::Channel;
+use wire::guest::{Error, Exec, ExecCause, Outcome};
+
+use super::attach::talk;
+use super::card::Card;
+use super::exec::{beside, end, start};
+use super::kept::Kept;
+use super::kill::kill_all;
+use super::output::Output;
+use super::reaper::{Exit, Reaper};
+use super::spawner::Started;
+use super::table::Table;
+use crate::agent::{Agent, Claimed};
+use crate::connection::stream::Stream;
+use crate::failure;
+
+/// Starts a process that is known as `id` from then on; the stream is its first listener.
+pub async fn keep(agent: &Agent, claimed: &Claimed, stream: &Stream, exec: Exec, id: &str) -> Outcome {
+    let reservation = agent.processes.reserve(id)?;
+    let card = Card::new(id, &claimed.sandbox, &exec);
+    let time = exec.timeout_ms.map(Duration::from_millis);
+    let started = start(&claimed.spawner, stream, exec).await?;
+    let card = card.started(started.pid);
+    let (pipes, exit) = Pipes::new(started, &agent.reaper)?;
+    let (input, outputs) = (pipes.input, pipes.outputs);
+    let kept = Kept::new(card, input, agent.processes.kept_bytes());
+    reservation.fill(&kept);
+    let life = Life { kept: kept.clone(), exit, outputs, reaper: agent.reaper.clone() };
+    tokio::task::spawn_local(life.live(time, agent.processes.clone()));
+    talk(kept.listen(0)?, kept.card.pid, stream).await
+}
+
+struct Pipes {
+    input: Option<pipe::Sender>,
+    outputs: [Output; 2],
+}
+
+impl Pipes {
+    /// The pipes of a process that has just been started, and word of its end. It is killed if they cannot be watched.
+    fn new(started: Started, reaper: &Reaper) -> Result<(Self, oneshot::Receiver<Exit>), Error> {
+        let Started { pid, exit, stdin, stdout, stderr } = started;
+        let pipes = || {
+            let input = stdin.map(pipe::Sender::from_owned_fd).transpose()?;
+            let outputs = [Output::new(stdout, Channel::Stdout)?, Output::new(stderr, Channel::Stderr)?];
+            std::io::Result::Ok(Self { input, outputs })
+        };
+        match pipes() {
+            Ok(pipes) => Ok((pipes, exit)),
+            Err(error) => {
+                reaper.kill_group(pid);
+                Err(failure::of("watching the pipes of the process", error))
+            }
+        }
+    }
+}
+
+struct Life {
+    kept: Rc<Kept>,
+    exit: oneshot::Receiver<Exit>,
+    outputs: [Output; 2],
+    reaper: std::sync::Arc<Reaper>,
+}
+
+impl Life {
+    /// From the start of a process to its end, whoever listens.
+    async fn live(mut self, time: Option<Duration>, table: Rc<Table>) {
+        let Self { kept, exit, outputs: [stdout, stderr], reaper } = &mut self;
+        let talk = async {
+            tokio::join!(stdout.keep(kept), stderr.keep(kept));
+        };
+        let watched = async {
+            tokio::select! {
+                biased;
+                exit = &mut *exit => (exit.ok(), None),
+                cause = doom(kept, time) => {
+                    kill_all(kept.card.pid, reaper).await;
+                    (exit.await.ok(), Some(cause))
+                }
+            }
+        };
+        let (exit, cause) = beside(talk, watched).await;
+        // Processes it left behind go on, and are listened to no more.
+        for output in &mut self.outputs {
+            output.keep_rest(&self.kept);
+        }
+        self.kept.set_ended(end(exit, cause));
+        table.forget_surplus();
+        for output in self.outputs {
+            tokio::task::spawn_local(output.discard());
+        }
+    }
+}
+
+/// Waits for what ends a process from outside.
+async fn doom(kept: &Kept, time: Option<Duration>) -> ExecCause {
+    let time_up = async {
+        match time {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = kept.unwanted() => ExecCause::Cancelled,
+        () = time_up => ExecCause::Timeout,
+    }
+}
