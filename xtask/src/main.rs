@@ -3,10 +3,11 @@
 //! | chore | what |
 //! | --- | --- |
 //! | `tidy` | checks dependencies and the tree; a line per finding |
-//! | `contract` | writes `contract/` from the types in `wire` |
-//! | `contract --check` | fails where `contract/` is not what would be written |
+//! | `contract` | writes `contract/` and `docs/api.html` from the types in `wire` |
+//! | `contract --check` | fails where they are not what would be written |
 
 mod contract;
+mod reference;
 mod tidy;
 
 use std::path::Path;

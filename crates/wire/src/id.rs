@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Letters and digits that are hard to confuse: no `l`, `o`, `0`, `1`. Exactly 32, five bits each.
-const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+pub const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// Characters after the dash.
 pub const SUFFIX_CHARS: usize = 20;
@@ -82,6 +82,21 @@ macro_rules! ids {
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0
+            }
+        }
+
+        #[cfg(feature = "schema")]
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                crate::public::schema::id($prefix)
             }
         }
     )*};

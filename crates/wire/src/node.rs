@@ -100,6 +100,7 @@ pub struct StepTime {
 
 /// Who and how big a node is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeReport {
     /// Which node.
     pub id: NodeId,
@@ -117,6 +118,7 @@ pub struct NodeReport {
 
 /// An amount of what a node is made of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Capacity {
     /// Sandboxes.
     pub sandboxes: u32,
@@ -139,6 +141,7 @@ pub struct Inspection {
 
 /// A resource on the host whose owner is gone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Leak {
     /// `process`, `cgroup`, `netns`, `mount`, `disk`, `directory`, `engine_state`, …
     pub kind: String,
@@ -158,6 +161,7 @@ pub struct BuildSystemImage {
 
 /// A line of a build's progress.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BuildEvent {
     /// Something happened.
@@ -176,6 +180,7 @@ pub enum BuildEvent {
 
 /// An image a node has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BuiltImage {
     /// Its name.
     pub digest: Digest,

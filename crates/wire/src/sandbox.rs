@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The seven states of a sandbox, as users see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Being made; requests wait.
@@ -63,6 +64,7 @@ impl std::str::FromStr for State {
 
 /// Why a sandbox ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Somebody asked for it.

@@ -6,6 +6,7 @@
 mod calls;
 mod guest;
 mod node;
+mod public;
 
 use std::fs;
 use std::path::Path;
@@ -18,15 +19,22 @@ use serde::de::DeserializeOwned;
 const COMMAND: &str = "cargo run --release -p xtask -- contract";
 
 /// The files, and what they should say.
-fn files() -> Result<[(&'static str, String); 2]> {
-    Ok([("contract/guest.txt", guest::text()?), ("contract/node.json", node::text()?)])
+fn files() -> Result<[(&'static str, String); 4]> {
+    let api = public::describe()?;
+    Ok([
+        ("contract/guest.txt", guest::text()?),
+        ("contract/node.json", node::text()?),
+        ("contract/public.json", api.json()?),
+        ("docs/api.html", api.page()),
+    ])
 }
 
 /// Writes the files.
 pub fn write(root: &Path) -> Result<bool> {
     for (path, text) in files()? {
-        fs::create_dir_all(root.join("contract"))?;
-        fs::write(root.join(path), text).with_context(|| format!("cannot write {path}"))?;
+        let target = root.join(path);
+        target.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(target, text).with_context(|| format!("cannot write {path}"))?;
         println!("wrote {path}");
     }
     Ok(true)

@@ -1,16 +1,12 @@
 //! Reads bodies, whatever their content type says: clients send empty ones with none.
 
 use axum::extract::Request;
+use wire::public::limits::JSON_BYTES_MAX;
 
 use super::App;
 use super::fields::Fields;
 use crate::content::Content;
 use crate::error::Result;
-
-/// A JSON body, in bytes, at most: room for the longest command, escaped.
-pub const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
-
-const _: () = assert!(JSON_BYTES_MAX as usize > wire::sandbox::limits::COMMAND_BYTES_MAX * 3 / 2);
 
 /// The fields of a JSON body.
 pub async fn json_fields(app: &App, request: Request) -> Result<Fields> {

@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod docs;
 mod extract;
 mod fields;
 mod files;

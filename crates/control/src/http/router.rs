@@ -5,7 +5,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
-use super::{App, auth, files, health, observe, operator, processes, respond, sandboxes, templates};
+use super::{App, auth, docs, files, health, observe, operator, processes, respond, sandboxes, templates};
 
 /// The API of this fleet.
 pub fn router(app: App) -> Router {
@@ -21,7 +21,11 @@ pub fn router(app: App) -> Router {
 
 /// No key needed.
 fn public(app: &App) -> Router<App> {
-    let routes = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready));
+    let routes = Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/v1/openapi.json", get(docs::document))
+        .route("/docs", get(docs::page));
     if app.metrics.public { routes.route("/metrics", get(operator::metrics)) } else { routes }
 }
 

@@ -7,6 +7,7 @@ use axum::extract::{Extension, RawQuery, Request, State};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use wire::public::limits::{IDEMPOTENCY_KEY_CHARS_MAX, PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX};
 use wire::public::sandbox::{Sandbox, SandboxInspection, SandboxList};
 use wire::sandbox::{State as SandboxState, defaults, limits};
 
@@ -22,18 +23,6 @@ use crate::store::{Caller, CreateKey, Page, Sort};
 
 /// Makes requests with the same value one request.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
-
-/// Its length, in characters.
-const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
-
-/// Items on a page where nobody says.
-const PAGE_SIZE: u32 = 20;
-
-/// Items on a page.
-const PAGE_SIZE_MAX: u32 = 100;
-
-/// Pages.
-const PAGE_MAX: u32 = 1_000_000;
 
 /// `POST /v1/sandbox`: answers when it runs.
 pub async fn create(

@@ -6,5 +6,6 @@ mod converge;
 mod coverage;
 mod files;
 mod idempotency;
+mod openapi;
 mod processes;
 mod support;

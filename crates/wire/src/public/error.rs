@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// `{"message": …}`, and for bad requests the fields that were wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ErrorBody {
     /// For people: what is wrong, and what to do about it.
     pub message: String,
@@ -16,6 +17,7 @@ pub struct ErrorBody {
 
 /// One field that was wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FieldError {
     /// Its name in the JSON body or query string; nested ones with dots.
     pub field: String,

@@ -4,7 +4,11 @@
 //! have no value are left out, never `null`: clients in use crash on `null`.
 
 pub mod error;
+pub mod file;
+pub mod limits;
 pub mod operator;
 pub mod process;
 pub mod sandbox;
+#[cfg(feature = "schema")]
+pub mod schema;
 pub mod template;

@@ -6,6 +6,7 @@ use crate::node::{Leak, NodeReport};
 
 /// `GET /v1/nodes`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeList {
     /// Every node of the fleet.
     pub items: Vec<NodeStatus>,
@@ -13,6 +14,7 @@ pub struct NodeList {
 
 /// One node, as control sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeStatus {
     /// Where it listens.
     pub address: String,
@@ -25,6 +27,7 @@ pub struct NodeStatus {
 
 /// `GET /v1/leaks`: resources on the nodes' hosts whose sandbox is gone. Must be empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LeakList {
     /// All of them.
     pub items: Vec<Leak>,
@@ -32,6 +35,7 @@ pub struct LeakList {
 
 /// `GET /healthz` and `GET /readyz`; the latter with status 503 when `ok` is false.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Health {
     /// Whether all is well.
     pub ok: bool,

@@ -4,28 +4,38 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
+use super::schema::{Argv, Base64, CommandTimeoutSeconds, Environment, Path, Script};
+
 /// `POST /v1/sandbox/{id}/process/execute`, and `…/process/stream`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Execute {
     /// A script for `/bin/sh -c`. Exactly one of this and `argv`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Script>"))]
     pub command: Option<String>,
     /// A program and its arguments, run without a shell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Argv>"))]
     pub argv: Option<Vec<String>>,
     /// Where to start. Absent: the sandbox's workdir.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Path>"))]
     pub cwd: Option<String>,
     /// Added to the sandbox's environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Environment>"))]
     pub envs: Option<BTreeMap<String, String>>,
     /// Seconds until it is killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<CommandTimeoutSeconds>"))]
     pub timeout: Option<u32>,
 }
 
 /// How a command ended, and all it said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Executed {
     /// What it passed to `exit`; 128 and the signal's number if one ended it; 124 if its time was up.
     pub exit_code: i32,
@@ -49,6 +59,7 @@ pub struct Executed {
 /// Numbers grow by one. The last event is `exit` or `error`; a stream that ends
 /// without either failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProcessEvent {
     /// Its number, from 0.
     pub seq: u64,
@@ -59,6 +70,7 @@ pub struct ProcessEvent {
 
 /// What happened to a streamed command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ProcessEventKind {
     /// It runs.
@@ -69,11 +81,13 @@ pub enum ProcessEventKind {
     /// It said something.
     Stdout {
         /// The bytes, in base64.
+        #[cfg_attr(feature = "schema", schemars(with = "Base64"))]
         data: String,
     },
     /// It complained.
     Stderr {
         /// The bytes, in base64.
+        #[cfg_attr(feature = "schema", schemars(with = "Base64"))]
         data: String,
     },
     /// It ended.

@@ -4,40 +4,83 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
+use super::schema::{
+    Environment, FreeForm, MemoryMib, NotYetAny, NotYetTrue, TemplateName, Time, TimeoutSeconds, Vcpu,
+};
 use crate::id::{NodeId, SandboxId, TemplateId};
 use crate::sandbox::{Reason, State};
 
-/// `POST /v1/sandbox`. What is absent has the default of [`crate::sandbox::defaults`].
+/// A sandbox to make. What is absent has its default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CreateSandbox {
     /// The template to make it from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<TemplateName>"))]
     pub template_name: Option<String>,
     /// Virtual CPUs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vcpu>"))]
     pub vcpu: Option<u32>,
     /// Memory, in MiB; even.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<MemoryMib>"))]
     pub memory: Option<u32>,
     /// Seconds until it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<TimeoutSeconds>"))]
     pub timeout: Option<u32>,
-    /// Whether it is paused instead of ended when its time is up.
+    /// Whether it is paused instead of ended when its time is up. Not supported yet: `true` is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<NotYetTrue>"))]
     pub auto_pause: Option<bool>,
     /// The environment of every process in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Environment>"))]
     pub env_vars: Option<BTreeMap<String, String>>,
-    /// What it may reach.
+    /// What it may reach. Absent: everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<NetworkPolicy>"))]
     pub network_policy: Option<serde_json::Value>,
-    /// Object storage to show in it.
+    /// Object storage to show in it. Not supported yet: a list with anything in it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<NotYetAny>"))]
     pub mounts: Option<Vec<serde_json::Value>>,
+}
+
+/// What a sandbox may reach. As long as nothing can be forbidden, the one policy is to allow everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NetworkPolicy {
+    /// The rule for what no list names.
+    pub mode: NetworkMode,
+    /// Names that may be reached. Not supported yet: a list with anything in it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<NotYetAny>"))]
+    pub allow_domains: Option<Vec<String>>,
+    /// Networks that may be reached. Not supported yet: a list with anything in it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<NotYetAny>"))]
+    pub allow_cidrs: Option<Vec<String>>,
+    /// Changes to requests on their way out. Not supported yet: a list with anything in it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<NotYetAny>"))]
+    pub transforms: Option<Vec<serde_json::Value>>,
+}
+
+/// The rule for what no list of a [`NetworkPolicy`] names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkMode {
+    /// It may be reached.
+    AllowAll,
 }
 
 /// A sandbox, as create, get and pause show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sandbox {
     /// Its id.
     pub id: SandboxId,
@@ -56,14 +99,17 @@ pub struct Sandbox {
     /// Whether it is paused instead of ended when its time is up.
     pub auto_pause: bool,
     /// When it was created.
+    #[cfg_attr(feature = "schema", schemars(with = "Time"))]
     pub created_at: String,
     /// When its time is up, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_at: Option<u64>,
     /// What it may reach, as it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<NetworkPolicy>"))]
     pub network_policy: Option<serde_json::Value>,
     /// Object storage shown in it.
+    #[cfg_attr(feature = "schema", schemars(with = "NotYetAny"))]
     pub mounts: Vec<serde_json::Value>,
     /// Why it ended, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,6 +121,7 @@ pub struct Sandbox {
 
 /// `GET /v1/sandboxes`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SandboxList {
     /// One page of them.
     pub items: Vec<SandboxListItem>,
@@ -84,6 +131,7 @@ pub struct SandboxList {
 
 /// A sandbox in a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SandboxListItem {
     /// Its id.
     pub id: SandboxId,
@@ -95,26 +143,34 @@ pub struct SandboxListItem {
     pub state: State,
     /// When it came up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Time>"))]
     pub launch_time: Option<String>,
     /// When its state last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Time>"))]
     pub state_change_time: Option<String>,
     /// When its time is up, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_at: Option<u64>,
     /// When it was created.
+    #[cfg_attr(feature = "schema", schemars(with = "Time"))]
     pub created_at: String,
 }
 
 /// `GET /v1/sandbox/{id}/inspect`: what each party says of one sandbox, side by side, for people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SandboxInspection {
     /// The row in the store.
+    #[cfg_attr(feature = "schema", schemars(with = "FreeForm"))]
     pub store: serde_json::Value,
     /// The node's record.
+    #[cfg_attr(feature = "schema", schemars(with = "FreeForm"))]
     pub node: serde_json::Value,
     /// The engine's processes, namespaces, mounts and files.
+    #[cfg_attr(feature = "schema", schemars(with = "FreeForm"))]
     pub engine: serde_json::Value,
     /// What the agent says.
+    #[cfg_attr(feature = "schema", schemars(with = "FreeForm"))]
     pub guest: serde_json::Value,
 }

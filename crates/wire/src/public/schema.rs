@@ -1,0 +1,129 @@
+//! Shapes that types alone do not say: bounds, alphabets, formats. For `contract/public.json`; no value has these types.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::limits::{IDEMPOTENCY_KEY_CHARS_MAX, PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX};
+use crate::id::{ALPHABET, SUFFIX_CHARS};
+use crate::sandbox::{State, defaults, limits};
+
+/// Names a shape, to be used as `#[schemars(with = "…")]`.
+macro_rules! shapes {
+    ($($(#[$doc:meta])* $name:ident = $schema:tt;)*) => {$(
+        $(#[$doc])*
+        pub enum $name {}
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    )*};
+}
+
+/// No NUL, which Linux allows in no path, argument or variable.
+const NO_NUL: &str = r"^[^\u0000]*$";
+
+shapes! {
+    /// A path inside a sandbox.
+    Path = { "type": "string", "minLength": 1, "maxLength": limits::PATH_BYTES_MAX, "pattern": NO_NUL };
+    /// An environment.
+    Environment = {
+        "type": "object",
+        "maxProperties": limits::ENV_VARS_MAX,
+        "propertyNames": { "pattern": r"^[^=\u0000]+$" },
+        "additionalProperties": { "type": "string", "pattern": NO_NUL },
+    };
+    /// A script for a shell.
+    Script = { "type": "string", "minLength": 1, "maxLength": limits::COMMAND_BYTES_MAX, "pattern": NO_NUL };
+    /// A program and its arguments.
+    Argv = {
+        "type": "array",
+        "minItems": 1,
+        "items": { "type": "string", "pattern": NO_NUL },
+    };
+    /// A name of a template.
+    TemplateName = {
+        "type": "string",
+        "minLength": limits::TEMPLATE_NAME_CHARS.start(),
+        "maxLength": limits::TEMPLATE_NAME_CHARS.end(),
+        "pattern": r"\S",
+        "default": defaults::TEMPLATE,
+    };
+    /// Virtual CPUs of a sandbox.
+    Vcpu = {
+        "type": "integer",
+        "minimum": limits::VCPU.start(),
+        "maximum": limits::VCPU.end(),
+        "default": defaults::VCPU,
+    };
+    /// Memory of a sandbox, in MiB.
+    MemoryMib = {
+        "type": "integer",
+        "minimum": limits::MEMORY_MIB.start(),
+        "maximum": limits::MEMORY_MIB.end(),
+        "multipleOf": 2,
+        "default": defaults::MEMORY_MIB,
+    };
+    /// Life of a sandbox, in seconds.
+    TimeoutSeconds = {
+        "type": "integer",
+        "minimum": limits::TIMEOUT_SECONDS.start(),
+        "maximum": limits::TIMEOUT_SECONDS.end(),
+        "default": defaults::TIMEOUT_SECONDS,
+    };
+    /// Life of a command, in seconds.
+    CommandTimeoutSeconds = {
+        "type": "integer",
+        "minimum": limits::COMMAND_TIMEOUT_SECONDS.start(),
+        "maximum": limits::COMMAND_TIMEOUT_SECONDS.end(),
+        "default": defaults::COMMAND_TIMEOUT_SECONDS,
+    };
+    /// What is not supported yet, and may only be left out or switched off.
+    NotYetTrue = { "type": "boolean", "const": false };
+    /// What is not supported yet, and may only be left out or empty.
+    NotYetAny = { "type": "array", "maxItems": 0 };
+    /// A point in time, RFC 3339 in UTC.
+    Time = { "type": "string", "format": "date-time" };
+    /// Bytes, in base64.
+    Base64 = { "type": "string", "contentEncoding": "base64" };
+    /// The `Idempotency-Key` header.
+    IdempotencyKey = {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": IDEMPOTENCY_KEY_CHARS_MAX,
+        "pattern": "^[!-~]+$",
+    };
+    /// A number of a page.
+    Page = { "type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": 1 };
+    /// Items on a page.
+    PageSize = { "type": "integer", "minimum": 1, "maximum": PAGE_SIZE_MAX, "default": PAGE_SIZE };
+    /// What a list of sandboxes is sorted by.
+    SandboxSort = { "type": "string", "enum": ["created_at", "state"], "default": "created_at" };
+    /// Which end of a list comes first.
+    OrderBy = { "type": "string", "enum": ["asc", "desc"], "default": "desc" };
+    /// The state of a sandbox that is in lists.
+    ListedState = {
+        "type": "string",
+        "enum": State::ALL.into_iter().filter(|state| *state != State::Deleted).collect::<Vec<_>>(),
+    };
+    /// Octal permission bits, such as `644`.
+    Mode = { "type": "string", "pattern": "^0*[0-7]{1,4}$" };
+    /// Whatever the party asked says; for people.
+    FreeForm = {};
+}
+
+/// An id: a kind's prefix, a dash, and letters and digits.
+pub fn id(prefix: &str) -> Schema {
+    let alphabet = String::from_utf8_lossy(ALPHABET);
+    json_schema!({ "type": "string", "pattern": format!("^{prefix}-[{alphabet}]{{{SUFFIX_CHARS}}}$") })
+}

@@ -1,0 +1,33 @@
+//! One sandbox, and what belongs to it, for every example to be about.
+
+use wire::id::{NodeId, SandboxId, TemplateId};
+use wire::image::{Digest, ImageConfig};
+
+pub const CREATED_AT: &str = "2026-01-15T09:30:00Z";
+pub const TIMEOUT_AT: u64 = 1_768_469_700;
+
+pub fn sandbox_id() -> SandboxId {
+    SandboxId::from_entropy(*b"a sandbox of example")
+}
+
+pub fn template_id() -> TemplateId {
+    TemplateId::from_entropy(*b"the example template")
+}
+
+pub fn node_id() -> NodeId {
+    NodeId::from_entropy(*b"the node of examples")
+}
+
+pub fn digest() -> Digest {
+    Digest::from_sha256(*b"the bytes of an example's image.")
+}
+
+pub fn image_config() -> ImageConfig {
+    ImageConfig {
+        entrypoint: None,
+        cmd: Some(vec!["/bin/sh".into()]),
+        working_dir: "/workspace".into(),
+        user: "user".into(),
+        env: Some([("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())].into()),
+    }
+}

@@ -1,0 +1,112 @@
+//! Sandboxes: made, listed, looked at, deleted.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use wire::public::sandbox::{CreateSandbox, Sandbox, SandboxInspection, SandboxList, SandboxListItem};
+use wire::public::schema::{IdempotencyKey, ListedState, OrderBy, Page, PageSize, SandboxSort};
+use wire::sandbox::{State, defaults};
+
+use super::Noun;
+use super::examples::{CREATED_AT, TIMEOUT_AT, node_id, sandbox_id, template_id};
+use super::failures::Failure::*;
+use super::operation::{Operation, delete, get, post};
+
+pub fn noun() -> Noun {
+    Noun {
+        tag: "Sandboxes",
+        text: "A sandbox is a machine of its own, made from a template in milliseconds, and gone when its time is up.",
+        operations: vec![create(), list(), read(), remove(), inspect()],
+    }
+}
+
+/// An operation on one sandbox.
+pub fn of_one(operation: Operation) -> Operation {
+    operation.in_path("sandbox_id", "The sandbox.", &sandbox_id())
+}
+
+fn create() -> Operation {
+    post("/v1/sandbox", "create_sandbox", "Make a sandbox")
+        .says("Answers when it runs: a command can be executed in it at once.")
+        .in_header::<IdempotencyKey>(
+            "Idempotency-Key",
+            "Makes requests with the same value, within a day, one request: the second is answered with the sandbox of the first.",
+        )
+        .may_take(&CreateSandbox {
+            template_name: Some(defaults::TEMPLATE.into()),
+            vcpu: Some(2),
+            memory: Some(2048),
+            timeout: Some(600),
+            env_vars: Some(BTreeMap::from([("LANG".into(), "C.UTF-8".into())])),
+            ..CreateSandbox::default()
+        })
+        .answers(201, "It runs.", &sandbox())
+        .fails(&[NotFound, Conflict, Unprocessable, BadGateway, Unavailable, TimedOut])
+}
+
+pub fn sandbox() -> Sandbox {
+    Sandbox {
+        id: sandbox_id(),
+        template_id: template_id(),
+        state: State::Running,
+        vcpu: 2,
+        memory: 2048,
+        disk: defaults::DISK_MIB,
+        timeout: 600,
+        auto_pause: false,
+        created_at: CREATED_AT.into(),
+        timeout_at: Some(TIMEOUT_AT),
+        network_policy: None,
+        mounts: Vec::new(),
+        reason: None,
+        reason_detail: None,
+    }
+}
+
+fn list() -> Operation {
+    let item = SandboxListItem {
+        id: sandbox_id(),
+        template_id: template_id(),
+        pod_id: node_id(),
+        state: State::Running,
+        launch_time: Some(CREATED_AT.into()),
+        state_change_time: Some(CREATED_AT.into()),
+        timeout_at: Some(TIMEOUT_AT),
+        created_at: CREATED_AT.into(),
+    };
+    get("/v1/sandboxes", "list_sandboxes", "List sandboxes")
+        .says("Those of the key's team that are not gone.")
+        .in_query::<ListedState>("state", "Only those in this state.")
+        .in_query::<SandboxSort>("sort", "What to sort by.")
+        .in_query::<OrderBy>("order-by", "Which end comes first.")
+        .in_query::<Page>("page", "Which page, from 1.")
+        .in_query::<PageSize>("page-size", "How many on a page.")
+        .answers(200, "A page of them.", &SandboxList { items: vec![item], total_items: 1 })
+}
+
+fn read() -> Operation {
+    of_one(get("/v1/sandbox/{sandbox_id}", "get_sandbox", "Look at a sandbox"))
+        .says("One that is gone can be looked at for an hour: its state is `deleted`, and `reason` says why.")
+        .answers(200, "What it is.", &sandbox())
+        .fails(&[NotFound])
+}
+
+fn remove() -> Operation {
+    of_one(delete("/v1/sandbox/{sandbox_id}", "delete_sandbox", "Delete a sandbox"))
+        .says("Works in every state, and answers when nothing is left of it.")
+        .answers_nothing(204, "It is gone.")
+        .fails(&[NotFound, BadGateway, Unavailable, TimedOut])
+}
+
+fn inspect() -> Operation {
+    let example = SandboxInspection {
+        store: json!({ "desired": "running", "observed": "running", "generation": 1 }),
+        node: json!({ "state": "running" }),
+        engine: json!([]),
+        guest: json!({ "processes": 1 }),
+    };
+    of_one(get("/v1/sandbox/{sandbox_id}/inspect", "inspect_sandbox", "Compare what is known of a sandbox"))
+        .says("What the store, the node, the engine and the guest each say of it, for people. The shapes may change.")
+        .answers(200, "Four views.", &example)
+        .fails(&[NotFound, BadGateway, Unavailable, TimedOut])
+}
