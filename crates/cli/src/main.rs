@@ -3,15 +3,24 @@
 mod client;
 mod clock;
 mod commands;
+mod exec;
+mod interrupts;
+mod output;
 mod serve;
+mod span;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use client::{Noun, report};
 
 /// Sandboxes for agents, on hardware of your own.
+///
+/// Answers go to standard output, notes and errors to standard error. Exit codes: 0 for success, 1 for a failure, 2 for a
+/// command line that makes no sense; commands that run a program exit with its code, and with 125 for failures of ours.
 #[derive(Debug, Parser)]
 #[command(name = "atoll", version, disable_help_subcommand = true)]
 struct Atoll {
@@ -23,9 +32,14 @@ struct Atoll {
 enum Command {
     Serve(serve::Serve),
     Run(commands::run::Run),
-    Sandbox(commands::sandbox::SandboxCommand),
-    Template(commands::template::TemplateCommand),
+    /// Machines, and what runs in them.
+    Sandbox(Noun<commands::sandbox::Verb>),
+    /// What lies in sandboxes.
+    Files(Noun<commands::files::Verb>),
+    /// What sandboxes are made from.
+    Template(Noun<commands::template::Verb>),
     Doctor(commands::doctor::Doctor),
+    Completions(commands::completions::Completions),
     /// One process of a server; started by `atoll serve`, not by people.
     #[command(hide = true)]
     Role {
@@ -48,20 +62,17 @@ enum Role {
 }
 
 fn main() -> ExitCode {
-    let command = Atoll::parse().command;
-    let is_run = matches!(command, Command::Run(_));
-    let outcome = match command {
+    let outcome = match Atoll::parse().command {
         Command::Role { role } => be(role),
         Command::Serve(serve) => single_threaded(serve.run()),
-        Command::Run(run) => single_threaded(run.run()),
+        Command::Run(run) => single_threaded(async { Ok(run.run().await) }),
         Command::Sandbox(sandbox) => single_threaded(sandbox.run()),
+        Command::Files(files) => single_threaded(files.run()),
         Command::Template(template) => single_threaded(template.run()),
         Command::Doctor(doctor) => single_threaded(doctor.run()),
+        Command::Completions(completions) => completions.run(),
     };
-    outcome.unwrap_or_else(|error| {
-        eprintln!("atoll: {error:#}");
-        if is_run { ExitCode::from(commands::run::OUR_FAILURE) } else { ExitCode::FAILURE }
-    })
+    outcome.unwrap_or_else(|error| report(&error, 1))
 }
 
 fn be(role: Role) -> Result<ExitCode> {

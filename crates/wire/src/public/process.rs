@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::schema::{Argv, Base64, CommandTimeoutSeconds, Environment, Path, Script};
 
 /// `POST /v1/sandbox/{id}/process/execute`, and `…/process/stream`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Execute {
     /// A script for `/bin/sh -c`. Exactly one of this and `argv`.

@@ -1,0 +1,144 @@
+//! Why a request failed, and what its caller can do about it.
+
+use std::io;
+use std::process::ExitCode;
+
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use wire::public::error::ErrorBody;
+
+use super::answer;
+use crate::output::{note, printable};
+
+/// What is returned when it is ours, not the command's, that failed.
+pub const OUR_FAILURE: u8 = 125;
+/// What a shell returns for a program whose reader went away: 128 and the number of SIGPIPE.
+const READER_GONE: u8 = 141;
+
+/// A request that was not answered with success.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Nobody listens there.
+    #[error("no server answers at {base}")]
+    Unreachable {
+        /// The URL that was tried.
+        base: String,
+        /// What the system said.
+        #[source]
+        source: BoxError,
+    },
+    /// The connection ended before the answer.
+    #[error("the connection to {base} broke")]
+    Broken {
+        /// The server's URL.
+        base: String,
+        /// What was seen.
+        #[source]
+        source: BoxError,
+    },
+    /// The server said no.
+    #[error("{message}")]
+    Refused {
+        /// How.
+        status: StatusCode,
+        /// For programs; empty if the answer was not the API's.
+        code: String,
+        /// For people; the fields that were wrong are in it.
+        message: String,
+    },
+}
+
+/// Any error.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Failure {
+    /// A request that got no answer.
+    pub fn of_connection(base: &str, error: hyper_util::client::legacy::Error) -> Self {
+        let base = base.to_owned();
+        match error.is_connect() {
+            true => Self::Unreachable { base, source: error.into() },
+            false => Self::Broken { base, source: error.into() },
+        }
+    }
+
+    /// What may help.
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable { .. } => {
+                Some("is `atoll serve` running? --url or ATOLL_URL say where it listens")
+            }
+            Self::Broken { .. } => None,
+            Self::Refused { status, code, .. } => match *status {
+                StatusCode::UNAUTHORIZED => Some(
+                    "set ATOLL_API_KEY, or --api-key-file to a file with a key; \
+                     a server writes its first into api-key in its data directory",
+                ),
+                StatusCode::FORBIDDEN if code == "operator_only" => {
+                    Some("`atoll whoami` shows what your key may")
+                }
+                StatusCode::NOT_FOUND if code == "not_found" || code == "sandbox_deleted" => {
+                    Some("`ls` shows what there is")
+                }
+                StatusCode::NOT_FOUND if code == "no_such_route" || code.is_empty() => {
+                    Some("does that URL belong to an Atoll server, and is it as new as this program?")
+                }
+                StatusCode::TOO_MANY_REQUESTS => Some("ask less often, or have the team's limit raised"),
+                StatusCode::SERVICE_UNAVAILABLE => Some("that may pass: try again in a few seconds"),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// What a refusal says.
+pub async fn refusal(response: Response<Incoming>) -> Failure {
+    let status = response.status();
+    refused(status, &answer::whole(response).await.unwrap_or_default())
+}
+
+/// A refusal with this body.
+pub fn refused(status: StatusCode, body: &[u8]) -> Failure {
+    let Ok(body) = serde_json::from_slice::<ErrorBody>(body) else {
+        return Failure::Refused {
+            status,
+            code: String::new(),
+            message: format!("the server answered {status}"),
+        };
+    };
+    let mut message = body.message;
+    for field in body.errors {
+        message.push_str(&format!("\n  {}: {}", field.field, field.error));
+    }
+    Failure::Refused { status, code: body.code, message }
+}
+
+/// Says on standard error what failed and what may help; the exit code is `code`, unless nobody reads on.
+pub fn report(error: &anyhow::Error, code: u8) -> ExitCode {
+    if reader_is_gone(error) {
+        return ExitCode::from(READER_GONE);
+    }
+    note(&format!("atoll: {}", printable(&format!("{error:#}"))));
+    if let Some(hint) = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.hint()) {
+        note(&format!("  hint: {hint}"));
+    }
+    ExitCode::from(code)
+}
+
+/// Whether it was standard output that was closed: `| head` has seen enough.
+fn reader_is_gone(error: &anyhow::Error) -> bool {
+    let printed = error.downcast_ref::<io::Error>();
+    printed.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_output_counts_as_a_reader_that_left() {
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(reader_is_gone(&anyhow::Error::from(closed())));
+        let elsewhere = Failure::Broken { base: "http://x".into(), source: closed().into() };
+        assert!(!reader_is_gone(&elsewhere.into()));
+    }
+}
