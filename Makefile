@@ -36,8 +36,10 @@ lint: ## formatting, clippy, the tree's own rules, the written contract
 	$(XTASK) tidy
 	$(XTASK) contract --check
 
-contract: ## write contract/ from the types in wire
+contract: ## write contract/ and docs/ from the types in wire and the settings
 	$(XTASK) contract
+	$(CARGO) run $(RELEASE) --quiet -p cli -- configuration > docs/configuration.md.new
+	mv docs/configuration.md.new docs/configuration.md
 
 bench: build ## measure, and write bench/results
 	bench/run

@@ -40,6 +40,8 @@ enum Command {
     Template(Noun<commands::template::Verb>),
     Doctor(commands::doctor::Doctor),
     Completions(commands::completions::Completions),
+    #[command(hide = true)]
+    Configuration(commands::configuration::Configuration),
     /// One process of a server; started by `atoll serve`, not by people.
     #[command(hide = true)]
     Role {
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Template(template) => single_threaded(template.run()),
         Command::Doctor(doctor) => single_threaded(doctor.run()),
         Command::Completions(completions) => completions.run(),
+        Command::Configuration(configuration) => Ok(configuration.run()),
     };
     outcome.unwrap_or_else(|error| report(&error, 1))
 }

@@ -25,7 +25,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use child::{Child, Role};
 use layout::Layout;
-use settings::{EngineKind, Resolved, Settings};
+use settings::EngineKind;
+pub use settings::{Resolved, Settings};
 
 use crate::client::Client;
 use crate::commands::template;
