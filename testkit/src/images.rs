@@ -11,16 +11,20 @@ use wire::image::{Digest, ImageConfig};
 /// The template every story uses.
 pub const TEMPLATE: &str = "system/debian:bookworm";
 
-/// A directory of images in which [`TEMPLATE`] is built: `ATOLL_TEST_IMAGE_DIR`, or one below `target/`
-/// that is filled on first use, by one process at a time.
+/// Where the images of real machines are: `ATOLL_TEST_IMAGE_DIR`, or a directory below `target/`.
+pub fn real_dir() -> PathBuf {
+    match std::env::var_os("ATOLL_TEST_IMAGE_DIR") {
+        Some(dir) => PathBuf::from(dir),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-images"),
+    }
+}
+
+/// The images in [`real_dir`], with [`TEMPLATE`] among them: built on first use, by one process at a time.
 ///
 /// # Errors
 /// When the template cannot be built.
 pub async fn real() -> Result<Images> {
-    let dir = match std::env::var_os("ATOLL_TEST_IMAGE_DIR") {
-        Some(dir) => PathBuf::from(dir),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-images"),
-    };
+    let dir = real_dir();
     fs::create_dir_all(&dir)?;
     let lock = File::create(dir.join("test-lock"))?;
     let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await??;

@@ -1,7 +1,7 @@
-//! The real binary, started as a user starts it, on the fake engine.
+//! The real binary, started as a user starts it, on either engine.
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::http::Client;
+use crate::machines::Kind;
 use crate::{bins, images};
 
 /// A server has so long to say where it is, and to stop.
@@ -17,6 +18,7 @@ const BOUND: Duration = Duration::from_secs(60);
 /// A data directory with the template in it, ready to be served.
 pub struct Site {
     dir: tempfile::TempDir,
+    kind: Kind,
 }
 
 /// A running server.
@@ -27,16 +29,38 @@ pub struct Server {
 }
 
 impl Site {
-    /// A new one.
+    /// A new one, for the fake engine.
     ///
     /// # Panics
     /// When the disk refuses.
     pub fn new() -> Self {
+        let site = Self::empty(Kind::Fake);
+        images::nominal(&site.images()).expect("the template is put there");
+        site
+    }
+
+    /// A new one, for gVisor, with the images every real test shares. What runs there ends with the server.
+    ///
+    /// # Panics
+    /// When the template cannot be built, or the disk refuses.
+    pub async fn gvisor() -> Self {
+        images::real().await.expect("the template is built");
+        let site = Self::empty(Kind::Gvisor);
+        std::fs::create_dir_all(site.data().join("node")).expect("a directory");
+        let shared = images::real_dir().canonicalize().expect("it is there");
+        symlink(shared, site.images()).expect("a link");
+        site
+    }
+
+    fn empty(kind: Kind) -> Self {
         let dir = tempfile::Builder::new().prefix("site-").tempdir_in("/var/tmp").expect("a directory");
         let open = std::fs::Permissions::from_mode(0o711);
         std::fs::set_permissions(dir.path(), open).expect("others may pass through it");
-        images::nominal(&dir.path().join("data/node/images")).expect("the template is put there");
-        Self { dir }
+        Self { dir, kind }
+    }
+
+    fn images(&self) -> PathBuf {
+        self.data().join("node/images")
     }
 
     /// Its data directory.
@@ -47,7 +71,11 @@ impl Site {
     /// `atoll serve` on it, not yet started.
     pub fn command(&self) -> Command {
         let mut command = Command::new(bins::atoll());
-        command.args(["serve", "--engine", "fake", "--unsafe-fake-engine", "--listen", "127.0.0.1:0"]);
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        command.args(match self.kind {
+            Kind::Fake => ["--engine", "fake", "--unsafe-fake-engine"].as_slice(),
+            Kind::Gvisor => &["--engine", "gvisor", "--ephemeral"],
+        });
         command.arg("--data-dir").arg(self.data());
         command
     }
@@ -79,6 +107,11 @@ impl Server {
     /// A client of it.
     pub fn api(&self) -> Client {
         Client::new(self.url.clone(), self.key.clone())
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Its first key.

@@ -1,0 +1,64 @@
+//! Clients that were not written for us, unmodified, against the binary with real sandboxes. Their tests are in
+//! `tests/conformance/`; run by hand, they need LEAP0_BASE_URL and LEAP0_API_KEY.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use serde_json::json;
+use testkit::server::{Server, Site};
+use tests::python;
+use tokio::sync::Mutex;
+
+/// The clients' patience is part of what is tested: they do not share the machine with each other.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+fn suite() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance")
+}
+
+/// Python's test runner on some of the files, with its output shown as it comes.
+fn pytest(server: &Server, files: &[&str]) -> ExitStatus {
+    let environment = python::environment(&suite().join("requirements.txt"));
+    let mut command: Command = python::program(&environment, "pytest");
+    command.args(["--quiet", "--durations=5"]).args(files).current_dir(suite());
+    command.env("LEAP0_BASE_URL", server.url()).env("LEAP0_API_KEY", server.key());
+    // Nothing is written into the tree.
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command.status().expect("pytest is started")
+}
+
+async fn conforms(files: &[&str]) {
+    let _turn = TURN.lock().await;
+    let site = Site::gvisor().await;
+    let server = site.serve(&[]);
+    let built = server.atoll(&["template", "build", testkit::images::TEMPLATE]);
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let status = pytest(&server, files);
+    let leaks = server.api().get("/v1/leaks").await.expect(200).json();
+    server.stop();
+    assert!(status.success(), "{status}; what failed is shown above");
+    assert_eq!(leaks, json!({ "items": [] }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leap0_sdk_works_unmodified() {
+    conforms(&[
+        "test_sandboxes.py",
+        "test_processes.py",
+        "test_files.py",
+        "test_terminals.py",
+        "test_errors.py",
+        "test_not_yet.py",
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deep_agents_of_langchain_work_unmodified() {
+    conforms(&["test_langchain.py"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_api_says_of_itself_is_true() {
+    conforms(&["test_description.py"]).await;
+}
