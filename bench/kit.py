@@ -13,7 +13,7 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-ATOLL = os.path.join(ROOT, "target/release/atoll")
+ATOLL = os.environ.get("ATOLL_BIN", os.path.join(ROOT, "target/release/atoll"))
 TEMPLATE = "system/debian:bookworm"
 START_SECONDS_MAX = 60
 # Images are kept between runs: building one is not what is measured.

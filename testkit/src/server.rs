@@ -76,6 +76,10 @@ impl Site {
             Kind::Fake => ["--engine", "fake", "--unsafe-fake-engine"].as_slice(),
             Kind::Gvisor => &["--engine", "gvisor", "--ephemeral"],
         });
+        if self.kind == Kind::Gvisor && std::env::var_os("ATOLL_LOG").is_none() {
+            // Clients that ask thousands of things have output of their own to show.
+            command.env("ATOLL_LOG", "warn");
+        }
         command.arg("--data-dir").arg(self.data());
         command
     }

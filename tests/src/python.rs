@@ -19,7 +19,7 @@ const NO_PYTHON: &str = "no Python 3.12 or newer was found on PATH, among pyenv'
 Install one of them, for example: `pyenv install 3.12`, or uv, which brings its own; then run this test again";
 
 /// Makes an environment in which the packages listed in `requirements` are installed: below the target directory,
-/// once for each list, by one process at a time.
+/// named after the list's directory, once for each change of the list, by one process at a time.
 ///
 /// # Panics
 /// When there is no Python that is new enough, or a package cannot be installed; with what to do about it.
@@ -29,7 +29,7 @@ pub fn environment(requirements: &Path) -> PathBuf {
     fs::create_dir_all(&parent).expect("a directory below target/");
     let lock = File::create(parent.join("lock")).expect("a file below target/");
     lock.lock().expect("the other process ends");
-    let name = requirements.file_stem().expect("a list has a name");
+    let name = requirements.parent().and_then(Path::file_name).expect("a list has a place");
     let (environment, installed) = (parent.join(name), parent.join(name).join("installed.txt"));
     if fs::read_to_string(&installed).ok().as_ref() != Some(&wanted) {
         let _ = fs::remove_dir_all(&environment);
