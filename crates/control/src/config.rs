@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wire::clock::Clock;
+use wire::public::team::{self, TeamLimits};
 use wire::sandbox::defaults;
 
 /// Everything control needs to know at start.
@@ -49,6 +50,8 @@ impl MetricsPage {
 /// Bounds an operator may change.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// What a team may have and how fast it may ask, where nothing else was set for it.
+    pub team: TeamLimits,
     /// What a new sandbox can write on top of its image, in MiB.
     pub disk_mib: u32,
     /// Processes and threads of a new sandbox.
@@ -82,6 +85,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            team: team::defaults::LIMITS,
             disk_mib: defaults::DISK_MIB,
             processes_max: defaults::PROCESSES_MAX,
             connections_max: 4096,

@@ -40,6 +40,9 @@ pub enum Error {
         "the API key is missing or not known; send it as `authorization: Bearer <key>` or `leap0-authorization: <key>`"
     )]
     Unauthorized,
+    /// The key has not the scope `team`.
+    #[error("this needs a key with the scope `team`, and the key given has only `operator`")]
+    TeamOnly,
     /// The key has not the scope `operator`.
     #[error("this needs an operator's key, and the key given is a team's")]
     OperatorOnly,
@@ -56,6 +59,48 @@ pub enum Error {
         kind: &'static str,
         /// What was asked for.
         name: String,
+    },
+    /// A name that is to be one's own is another's.
+    #[error("there is a {kind} with the name {name:?} already; choose another")]
+    AlreadyExists {
+        /// `team`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The team would have more than it may.
+    #[error(
+        "the team has {used} of at most {limit} {what}, and {wanted} more would be too many; \
+         delete some, or have an operator raise the limit"
+    )]
+    TeamLimit {
+        /// Of what.
+        what: &'static str,
+        /// How many it may have.
+        limit: u64,
+        /// How many it has.
+        used: u64,
+        /// How many more were asked for.
+        wanted: u64,
+    },
+    /// The team asks too often.
+    #[error("the team asks more often than {per_second} times a second; wait {seconds} s and ask again")]
+    RateLimited {
+        /// How often it may ask.
+        per_second: u32,
+        /// When it may ask again.
+        seconds: u64,
+    },
+    /// Nobody could operate the fleet any more.
+    #[error("this would leave no key with the scope `operator`; make another one first")]
+    LastOperatorKey,
+    /// A team that is to go has sandboxes.
+    #[error("the team {name:?} has {sandboxes} sandboxes; delete them first")]
+    TeamInUse {
+        /// Which.
+        name: String,
+        /// How many.
+        sandboxes: u32,
     },
     /// The sandbox is going away.
     #[error("sandbox {id} is being deleted ({reason}); create a new one")]

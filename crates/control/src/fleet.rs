@@ -11,8 +11,9 @@ use wire::id::SandboxId;
 use crate::announcer::Announcer;
 use crate::config::{Limits, MetricsPage};
 use crate::error::Result;
-use crate::keys::Pepper;
 use crate::nodes::Nodes;
+use crate::pepper::Pepper;
+use crate::rates::Rates;
 use crate::record::{SandboxRecord, Step};
 use crate::store::Store;
 
@@ -28,6 +29,8 @@ pub struct Fleet {
     pub limits: Limits,
     /// What keys are hashed with.
     pub pepper: Pepper,
+    /// How fast teams ask.
+    pub rates: Rates,
     /// What `GET /metrics` shows.
     pub metrics: MetricsPage,
     /// Who waits for what.

@@ -1,20 +1,17 @@
-//! API keys: how they look, and how they are kept.
+//! API keys: how they look, and what can be done with them.
 //!
-//! A key is `atoll_` and 32 random bytes in hexadecimal. The store has only its
-//! HMAC-SHA-256 under a secret (the *pepper*) that lives in a file beside the
-//! database: a copy of the database alone opens nothing.
+//! A key is `atoll_` and 32 random bytes in hexadecimal. It is shown once; what is kept is a hash of it.
 
-use std::fs;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-
-use hmac::{Hmac, KeyInit, Mac};
-use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use wire::id::{KeyId, TeamId};
+use wire::public::key::{CreatedKey, Key, KeyList};
 
 use crate::entropy;
 use crate::error::{Error, Result};
+use crate::fleet::Fleet;
+use crate::store::{Caller, KeyRecord, Paging};
+use crate::times::rfc3339;
+
+pub use wire::public::key::Scope;
 
 /// What every key starts with, so that it is recognised where it should not be.
 pub const PREFIX: &str = "atoll_";
@@ -22,21 +19,8 @@ pub const PREFIX: &str = "atoll_";
 /// Random bytes of a key.
 const KEY_BYTES: usize = 32;
 
-/// Bytes of the secret.
-const PEPPER_BYTES: usize = 32;
-
-/// The secret's file in the data directory.
-const PEPPER_FILE: &str = "pepper";
-
-/// What a key opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// The fleet: nodes, leaks, metrics, system templates.
-    Operator,
-    /// The objects of one team.
-    Team,
-}
+/// How exactly it is known when a key was last used, in milliseconds: one write in this time.
+pub(crate) const LAST_USED_GRAIN_MS: i64 = 60 * 1000;
 
 /// A new key.
 ///
@@ -52,54 +36,84 @@ pub fn is_well_formed(key: &str) -> bool {
     digits.len() == 2 * KEY_BYTES && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The secret that keys are hashed with.
-pub struct Pepper([u8; PEPPER_BYTES]);
+/// A key somebody wants.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    /// What people call it.
+    pub name: String,
+    /// What it opens.
+    pub scopes: Vec<Scope>,
+    /// Its life, if it has an end.
+    pub expires_in_seconds: Option<u32>,
+    /// Whose it is; nobody said, if it is the caller's team's.
+    pub team: Option<TeamId>,
+}
 
-impl Pepper {
-    /// Reads the secret of this data directory. One that is missing is made, unless keys are known
-    /// that were hashed with it.
-    pub fn open(data_dir: &Path, keys_exist: bool) -> Result<Self> {
-        let path = data_dir.join(PEPPER_FILE);
-        match fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&path, &text),
-            Err(error) if error.kind() == ErrorKind::NotFound && !keys_exist => Self::create(&path),
-            Err(error) => {
-                let what = "cannot read the secret that the keys in the database were hashed with";
-                let hint = "restore it from the backup the database is from";
-                Err(Error::start(format!("{what}, {} ({hint})", path.display()), error))
-            }
-        }
+/// Makes a key, which is in the answer and nowhere else.
+pub(crate) async fn create(fleet: &Fleet, caller: &Caller, order: Order) -> Result<CreatedKey> {
+    let team = own_team_unless_operator(caller, order.team)?.unwrap_or_else(|| caller.team.clone());
+    if order.scopes.contains(&Scope::Operator) && !caller.may(Scope::Operator) {
+        return Err(Error::OperatorOnly);
     }
+    let (key, now_ms) = (generate()?, fleet.now_ms());
+    let record = KeyRecord {
+        id: KeyId::from_entropy(entropy::bytes()?),
+        name: order.name,
+        team,
+        scopes: order.scopes,
+        created_at_ms: now_ms,
+        expires_at_ms: order.expires_in_seconds.map(|seconds| now_ms + i64::from(seconds) * 1000),
+        last_used_at_ms: None,
+    };
+    fleet.store.add_key(&record, &fleet.pepper.hash(&key), &fleet.limits.team).await?;
+    tracing::info!(made = %record.id, team = %record.team, scopes = ?record.scopes, "a key was made");
+    Ok(CreatedKey { key, shown: present(record) })
+}
 
-    fn parse(path: &Path, text: &str) -> Result<Self> {
-        let mut bytes = [0; PEPPER_BYTES];
-        hex::decode_to_slice(text.trim_end(), &mut bytes).map_err(|error| {
-            Error::start(format!("{} should be {PEPPER_BYTES} bytes in hexadecimal", path.display()), error)
-        })?;
-        Ok(Self(bytes))
+/// A page of keys: of the caller's team, or for operators of any one, or of all.
+pub(crate) async fn list(
+    fleet: &Fleet,
+    caller: &Caller,
+    team: Option<TeamId>,
+    paging: Paging,
+) -> Result<KeyList> {
+    let team = own_team_unless_operator(caller, team)?;
+    let (records, total_items) = fleet.store.keys(team.as_ref(), paging).await?;
+    Ok(KeyList { items: records.into_iter().map(present).collect(), total_items })
+}
+
+/// Makes a key open nothing any more, from the next request on.
+pub(crate) async fn revoke(fleet: &Fleet, caller: &Caller, id: &KeyId) -> Result<()> {
+    let is_operator = caller.may(Scope::Operator);
+    let found = fleet.store.key(id).await?.filter(|key| is_operator || key.team == caller.team);
+    let key = found.ok_or_else(|| Error::not_found("key", id.as_str()))?;
+    if key.scopes.contains(&Scope::Operator) && !is_operator {
+        return Err(Error::OperatorOnly);
     }
+    fleet.store.revoke_key(id, fleet.now_ms()).await?;
+    tracing::info!(revoked = %id, team = %key.team, "a key was revoked");
+    Ok(())
+}
 
-    /// Written beside its place and renamed, so that a crash leaves none or all of it.
-    fn create(path: &Path) -> Result<Self> {
-        let bytes = entropy::bytes()?;
-        let beside = path.with_extension("new");
-        let write = || {
-            let mut options = fs::OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            file.write_all(hex::encode(bytes).as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&beside, path)
-        };
-        write().map_err(|error| Error::start(format!("cannot write {}", path.display()), error))?;
-        Ok(Self(bytes))
+/// The team that was named; for those who are no operators it can only be their own.
+fn own_team_unless_operator(caller: &Caller, named: Option<TeamId>) -> Result<Option<TeamId>> {
+    match named {
+        team if caller.may(Scope::Operator) => Ok(team),
+        Some(team) if team != caller.team => Err(Error::OperatorOnly),
+        _ => Ok(Some(caller.team.clone())),
     }
+}
 
-    /// What the store keeps of a key. The same work for any text, well formed or not.
-    pub fn hash(&self, key: &str) -> String {
-        // HMAC takes keys of any length.
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC accepts every key length");
-        mac.update(key.as_bytes());
-        hex::encode(mac.finalize().into_bytes())
+/// A key as it is shown.
+pub(crate) fn present(record: KeyRecord) -> Key {
+    Key {
+        id: record.id,
+        name: record.name,
+        team: record.team,
+        scopes: record.scopes,
+        created_at: rfc3339(record.created_at_ms),
+        expires_at: record.expires_at_ms.map(rfc3339),
+        last_used_at: record.last_used_at_ms.map(rfc3339),
     }
 }
 
@@ -116,40 +130,6 @@ mod tests {
         assert!(is_well_formed(&one));
         for bad in ["", PREFIX, &one[1..], &one[..one.len() - 1], &one.replace('_', "-")] {
             assert!(!is_well_formed(bad), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn the_same_key_has_another_hash_under_another_pepper() {
-        let (a, b) = (Pepper([1; PEPPER_BYTES]), Pepper([2; PEPPER_BYTES]));
-        assert_eq!(a.hash("atoll_x"), a.hash("atoll_x"));
-        assert_ne!(a.hash("atoll_x"), b.hash("atoll_x"));
-        assert_ne!(a.hash("atoll_x"), a.hash("atoll_y"));
-    }
-
-    #[test]
-    fn the_pepper_is_made_once_and_nobody_else_reads_it() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        let first = Pepper::open(dir.path(), false).unwrap();
-        let second = Pepper::open(dir.path(), true).unwrap();
-        assert_eq!(first.hash("k"), second.hash("k"));
-        let mode = fs::metadata(dir.path().join(PEPPER_FILE)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_damaged_pepper_is_an_error_not_a_new_one() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(PEPPER_FILE), "not hexadecimal").unwrap();
-        assert!(Pepper::open(dir.path(), false).is_err());
-    }
-
-    #[test]
-    fn a_lost_pepper_is_not_replaced_while_keys_depend_on_it() {
-        let dir = tempfile::tempdir().unwrap();
-        for _ in 0..2 {
-            assert!(Pepper::open(dir.path(), true).is_err());
         }
     }
 }

@@ -21,11 +21,15 @@ mod fleet;
 mod http;
 pub mod keys;
 mod nodes;
+mod pepper;
 mod placement;
 mod processes;
+mod quota;
+mod rates;
 mod record;
 mod sandboxes;
 mod store;
+mod teams;
 mod templates;
 mod times;
 
@@ -38,15 +42,20 @@ use tokio::task::JoinSet;
 use wire::id::{KeyId, TeamId};
 
 use crate::fleet::Fleet;
-use crate::keys::{Pepper, Scope};
+use crate::keys::Scope;
 use crate::nodes::Nodes;
-use crate::store::{NewTeam, Store};
+use crate::pepper::Pepper;
+use crate::rates::Rates;
+use crate::store::{KeyRecord, Store};
 
 pub use config::{Config, Limits, MetricsPage, NodeAddress};
 pub use error::{Error, Result};
 
 /// What people call the first team.
 const FIRST_TEAM: &str = "default";
+
+/// What people call the first key of a team.
+const FIRST_KEY: &str = "first";
 
 /// Control, opened and ready to serve.
 pub struct Control {
@@ -68,6 +77,7 @@ impl Control {
             clock: config.clock,
             limits: config.limits,
             pepper,
+            rates: Rates::default(),
             metrics: config.metrics,
             announcer: announcer::Announcer::default(),
             flights: Mutex::new(HashSet::new()),
@@ -82,7 +92,7 @@ impl Control {
     /// Adds a team with a key of its own, and returns the key: it can be read here, and never again.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`Error::AlreadyExists`], [`Error::Store`].
     pub async fn add_team(&self, name: &str, scopes: &[Scope]) -> Result<String> {
         let key = keys::generate()?;
         self.add_key(name, &key, scopes).await?;
@@ -102,14 +112,16 @@ impl Control {
     }
 
     async fn add_key(&self, team_name: &str, key: &str, scopes: &[Scope]) -> Result<()> {
-        let new = NewTeam {
-            team: &TeamId::from_entropy(entropy::bytes()?),
-            name: team_name,
-            key: &KeyId::from_entropy(entropy::bytes()?),
-            key_hash: &self.fleet.pepper.hash(key),
-            scopes,
+        let record = KeyRecord {
+            id: KeyId::from_entropy(entropy::bytes()?),
+            name: FIRST_KEY.to_owned(),
+            team: TeamId::from_entropy(entropy::bytes()?),
+            scopes: scopes.to_vec(),
+            created_at_ms: self.fleet.now_ms(),
+            expires_at_ms: None,
+            last_used_at_ms: None,
         };
-        self.fleet.store.add_team(new, self.fleet.now_ms()).await
+        self.fleet.store.add_team_with_key(team_name, &record, &self.fleet.pepper.hash(key)).await
     }
 
     /// Serves clients, listens to nodes and sweeps, until `shutdown`; then ends what is under way, bounded.

@@ -17,8 +17,9 @@ use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::nodes::{Node, NodeFailure};
 use crate::placement::{Refusal, place};
+use crate::quota;
 use crate::record::{Desired, SandboxRecord, Step};
-use crate::store::{Admission, CreateKey, Page, TemplateRecord};
+use crate::store::{Admission, CreateKey, Page, Promised, TemplateRecord};
 use crate::templates;
 use crate::times::{rfc3339, unix_seconds};
 
@@ -96,15 +97,19 @@ async fn try_admit(
     let id = SandboxId::from_entropy(entropy::bytes()?);
     let since_ms = fleet.ago_ms(fleet.limits.idempotency_retention);
     let wanted = Capacity { sandboxes: 1, vcpu: order.vcpu, memory_mib: order.memory_mib.into() };
-    let choose = |promised: &_| {
-        let node =
-            place(&wanted, &fleet.nodes.candidates(&template.digest, promised)).map_err(|refusal| {
-                match refusal {
-                    Refusal::NoNode => Error::NoNode,
-                    Refusal::NoImage => Error::NoImage(template.name.clone()),
-                    Refusal::Full => Error::NoCapacity { vcpu: order.vcpu, memory_mib: order.memory_mib },
-                }
-            })?;
+    let choose = |promised: &Promised| {
+        quota::admit(
+            &quota::effective(&fleet.limits.team, &promised.team.own),
+            &promised.team.used,
+            &wanted,
+        )?;
+        let node = place(&wanted, &fleet.nodes.candidates(&template.digest, &promised.nodes)).map_err(
+            |refusal| match refusal {
+                Refusal::NoNode => Error::NoNode,
+                Refusal::NoImage => Error::NoImage(template.name.clone()),
+                Refusal::Full => Error::NoCapacity { vcpu: order.vcpu, memory_mib: order.memory_mib },
+            },
+        )?;
         let now_ms = fleet.now_ms();
         Ok(SandboxRecord {
             id,

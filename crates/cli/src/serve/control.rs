@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
+use wire::public::team::TeamLimits;
 
 use super::layout::{Layout, make_dir, read_or_make};
 use super::settings::Resolved;
@@ -35,6 +36,8 @@ struct Orders {
     node_socket: PathBuf,
     /// The first API key, for a store that has none.
     first_key: String,
+    /// What a team may have, where nothing else was set for it.
+    team: TeamLimits,
 }
 
 /// Who control runs as: the service user, if we may choose.
@@ -54,6 +57,7 @@ pub fn give_orders(layout: &Layout, settings: &Resolved) -> Result<()> {
         data_dir: layout.control_dir(),
         node_socket: layout.node_socket(),
         first_key: read_or_make(&layout.api_key(), 0o600, || Ok(control::keys::generate()?))?,
+        team: settings.team,
     };
     let path = layout.control_orders();
     let _ = fs::remove_file(&path);
@@ -98,7 +102,7 @@ pub async fn run(orders: &Path) -> Result<()> {
         nodes: vec![control::NodeAddress { socket: orders.node_socket }],
         clock: Arc::new(SystemClock),
         first_key: Some(orders.first_key),
-        limits: control::Limits::default(),
+        limits: control::Limits { team: orders.team, ..Default::default() },
         metrics: control::MetricsPage::new(move || metrics.render()),
     })
     .await?;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use wire::node::Capacity;
+use wire::public::team::{TeamLimits, defaults};
 
 /// The file read when none is named.
 const FILE: &str = "/etc/atoll/atoll.toml";
@@ -53,6 +54,24 @@ pub struct Settings {
     /// Memory promised to all sandboxes in MiB, at most [default: the host's less 1 GiB].
     #[arg(long, env = "ATOLL_MEMORY_MIB_MAX")]
     pub memory_mib_max: Option<u64>,
+    /// Sandboxes of one team at once, where nothing else was set for it [default: 1000].
+    #[arg(long, env = "ATOLL_TEAM_SANDBOXES_MAX")]
+    pub team_sandboxes_max: Option<u32>,
+    /// vCPUs of one team's sandboxes, where nothing else was set for it [default: 8000].
+    #[arg(long, env = "ATOLL_TEAM_VCPU_MAX")]
+    pub team_vcpu_max: Option<u32>,
+    /// Memory of one team's sandboxes in MiB, where nothing else was set for it [default: 8192000].
+    #[arg(long, env = "ATOLL_TEAM_MEMORY_MIB_MAX")]
+    pub team_memory_mib_max: Option<u64>,
+    /// API keys of one team, where nothing else was set for it [default: 100].
+    #[arg(long, env = "ATOLL_TEAM_KEYS_MAX")]
+    pub team_keys_max: Option<u32>,
+    /// Requests of one team a second, where nothing else was set for it [default: 1000].
+    #[arg(long, env = "ATOLL_TEAM_REQUESTS_PER_SECOND")]
+    pub team_requests_per_second: Option<u32>,
+    /// Requests of one team at once after a pause, where nothing else was set for it [default: 2000].
+    #[arg(long, env = "ATOLL_TEAM_REQUESTS_BURST")]
+    pub team_requests_burst: Option<u32>,
 }
 
 /// What runs sandboxes.
@@ -84,6 +103,8 @@ pub struct Resolved {
     pub precise_timers: bool,
     /// What the node can hold.
     pub capacity: Capacity,
+    /// What a team may have and how fast it may ask, where nothing else was set for it.
+    pub team: TeamLimits,
 }
 
 impl Settings {
@@ -99,6 +120,16 @@ impl Settings {
             vcpu: settings.vcpu_max.unwrap_or(host.cpus * VCPU_PER_CPU),
             memory_mib: settings.memory_mib_max.unwrap_or(host.memory_mib.saturating_sub(HOST_MEMORY_MIB)),
         };
+        let team = TeamLimits {
+            sandboxes: settings.team_sandboxes_max.unwrap_or(defaults::LIMITS.sandboxes),
+            vcpu: settings.team_vcpu_max.unwrap_or(defaults::LIMITS.vcpu),
+            memory_mib: settings.team_memory_mib_max.unwrap_or(defaults::LIMITS.memory_mib),
+            keys: settings.team_keys_max.unwrap_or(defaults::LIMITS.keys),
+            requests_per_second: settings
+                .team_requests_per_second
+                .unwrap_or(defaults::LIMITS.requests_per_second),
+            requests_burst: settings.team_requests_burst.unwrap_or(defaults::LIMITS.requests_burst),
+        };
         let data_dir = settings.data_dir.unwrap_or_else(|| "/var/lib/atoll".into());
         let engine = settings.engine.unwrap_or(EngineKind::Gvisor);
         Ok(Resolved {
@@ -110,6 +141,7 @@ impl Settings {
             runsc: settings.runsc.unwrap_or_else(|| "runsc".into()),
             service_uid: settings.service_uid.unwrap_or(SERVICE_UID),
             capacity,
+            team,
         })
     }
 
@@ -125,6 +157,12 @@ impl Settings {
             sandboxes_max: self.sandboxes_max.or(other.sandboxes_max),
             vcpu_max: self.vcpu_max.or(other.vcpu_max),
             memory_mib_max: self.memory_mib_max.or(other.memory_mib_max),
+            team_sandboxes_max: self.team_sandboxes_max.or(other.team_sandboxes_max),
+            team_vcpu_max: self.team_vcpu_max.or(other.team_vcpu_max),
+            team_memory_mib_max: self.team_memory_mib_max.or(other.team_memory_mib_max),
+            team_keys_max: self.team_keys_max.or(other.team_keys_max),
+            team_requests_per_second: self.team_requests_per_second.or(other.team_requests_per_second),
+            team_requests_burst: self.team_requests_burst.or(other.team_requests_burst),
         }
     }
 }
@@ -171,6 +209,15 @@ mod tests {
         let resolved = flags.resolve(Some(file.path())).unwrap();
         assert_eq!((resolved.capacity.sandboxes, resolved.capacity.vcpu), (3, 7));
         assert_eq!(resolved.listen.port(), 7070);
+    }
+
+    #[test]
+    fn what_a_team_may_have_can_be_set() {
+        let file = file("team_sandboxes_max = 5\nteam_requests_per_second = 7\n");
+        let flags = Settings { team_sandboxes_max: Some(3), ..Settings::default() };
+        let team = flags.resolve(Some(file.path())).unwrap().team;
+        assert_eq!((team.sandboxes, team.requests_per_second), (3, 7));
+        assert_eq!(team.requests_burst, defaults::LIMITS.requests_burst);
     }
 
     #[test]

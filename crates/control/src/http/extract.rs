@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
-use wire::id::{SandboxId, TemplateId};
+use wire::id::{KeyId, SandboxId, TeamId, TemplateId};
 
 use crate::error::{Error, Result};
 
@@ -13,6 +13,12 @@ pub struct InSandbox(pub SandboxId);
 
 /// The template in the path.
 pub struct OfTemplate(pub TemplateId);
+
+/// The key in the path.
+pub struct OfKey(pub KeyId);
+
+/// The team in the path.
+pub struct OfTeam(pub TeamId);
 
 impl<S: Send + Sync> FromRequestParts<S> for InSandbox {
     type Rejection = Error;
@@ -25,6 +31,20 @@ impl<S: Send + Sync> FromRequestParts<S> for OfTemplate {
     type Rejection = Error;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         id(parts, state, "template").await.map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OfKey {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        id(parts, state, "key").await.map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OfTeam {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        id(parts, state, "team").await.map(Self)
     }
 }
 

@@ -131,6 +131,29 @@ impl Fields {
         }
     }
 
+    /// What people call something, with so many characters; it has to be there.
+    pub fn required_name(&mut self, name: &str, chars: RangeInclusive<usize>) -> String {
+        let is_there = self.has(name);
+        let value = self.name(name, chars);
+        if !is_there {
+            self.wrong(name, "is required");
+        }
+        value.unwrap_or_default()
+    }
+
+    /// What people call something, with so many characters and no space around it.
+    pub fn name(&mut self, name: &str, chars: RangeInclusive<usize>) -> Option<String> {
+        let value = self.string(name)?.trim().to_owned();
+        if !chars.contains(&value.chars().count()) || value.chars().any(char::is_control) {
+            let (least, most) = (chars.start(), chars.end());
+            self.wrong(
+                name,
+                format!("must be {least} to {most} characters, none of them a control character"),
+            );
+        }
+        Some(value)
+    }
+
     /// A path in a sandbox that has to be there.
     pub fn required_path(&mut self, name: &str) -> String {
         let path = self.path(name);

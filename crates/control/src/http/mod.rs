@@ -7,6 +7,7 @@ mod extract;
 mod fields;
 mod files;
 mod health;
+mod keys;
 mod observe;
 mod operator;
 mod processes;
@@ -15,6 +16,7 @@ mod respond;
 mod router;
 mod sandboxes;
 mod serve;
+mod teams;
 mod templates;
 
 pub use respond::{chain, error_body};

@@ -3,8 +3,10 @@
 use std::str::FromStr;
 
 use wire::public::error::FieldError;
+use wire::public::limits::{PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX};
 
 use crate::error::{Error, Result};
+use crate::store::Paging;
 
 /// A query string taken apart, and what was found wrong with it so far.
 pub struct Query {
@@ -45,6 +47,13 @@ impl Query {
     pub fn number(&mut self, name: &str, range: std::ops::RangeInclusive<u32>) -> Option<u32> {
         let wanted = format!("a whole number from {} to {}", range.start(), range.end());
         self.read(name, &wanted, |text| u32::from_str(text).ok().filter(|number| range.contains(number)))
+    }
+
+    /// Which part of a list is wanted.
+    pub fn paging(&mut self) -> Paging {
+        let page = self.number("page", 1..=PAGE_MAX).unwrap_or(1);
+        let page_size = self.number("page-size", 1..=PAGE_SIZE_MAX).unwrap_or(PAGE_SIZE);
+        Paging { page, page_size }
     }
 
     /// Nothing, if all was well.

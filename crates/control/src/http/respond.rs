@@ -10,7 +10,7 @@ use wire::public::error::ErrorBody;
 use crate::error::Error;
 
 /// When to come back after a refusal that passes, in seconds.
-const RETRY_AFTER_SECONDS: u16 = 5;
+const RETRY_AFTER_SECONDS: u64 = 5;
 
 /// How an error is told.
 struct Told {
@@ -34,10 +34,16 @@ fn tell(error: &Error) -> Told {
         Error::BodyStalled => told(StatusCode::REQUEST_TIMEOUT, "body_stalled"),
         Error::TooLarge { .. } => told(StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
         Error::Unauthorized => told(StatusCode::UNAUTHORIZED, "unauthorized"),
+        Error::TeamOnly => told(StatusCode::FORBIDDEN, "team_only"),
         Error::OperatorOnly => told(StatusCode::FORBIDDEN, "operator_only"),
         Error::NoSuchRoute => told(StatusCode::NOT_FOUND, "no_such_route"),
         Error::MethodNotAllowed => told(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
         Error::NotFound { .. } => told(StatusCode::NOT_FOUND, "not_found"),
+        Error::AlreadyExists { .. } => told(StatusCode::CONFLICT, "already_exists"),
+        Error::TeamLimit { .. } => told(StatusCode::CONFLICT, "team_limit"),
+        Error::RateLimited { .. } => passing(StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+        Error::LastOperatorKey => told(StatusCode::CONFLICT, "last_operator_key"),
+        Error::TeamInUse { .. } => told(StatusCode::CONFLICT, "team_in_use"),
         Error::SandboxDeleting { .. } => told(StatusCode::CONFLICT, "sandbox_deleting"),
         Error::SandboxDeleted { .. } => told(StatusCode::NOT_FOUND, "sandbox_deleted"),
         Error::StillMoving { .. } => passing(StatusCode::SERVICE_UNAVAILABLE, "sandbox_not_ready"),
@@ -144,7 +150,11 @@ impl IntoResponse for Error {
         let mut response = (status, Json(error_body(&self))).into_response();
         let headers = response.headers_mut();
         if retry {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+            let seconds = match self {
+                Error::RateLimited { seconds, .. } => seconds,
+                _ => RETRY_AFTER_SECONDS,
+            };
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -3,15 +3,18 @@
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
-use super::{App, auth, docs, files, health, observe, operator, processes, respond, sandboxes, templates};
+use super::{
+    App, auth, docs, files, health, keys, observe, operator, processes, respond, sandboxes, teams, templates,
+};
 
 /// The API of this fleet.
 pub fn router(app: App) -> Router {
     Router::new()
         .merge(public(&app))
         .merge(team().route_layer(from_fn_with_state(app.clone(), auth::team)))
+        .merge(keyed().route_layer(from_fn_with_state(app.clone(), auth::any)))
         .merge(operators().route_layer(from_fn_with_state(app.clone(), auth::operator)))
         .fallback(respond::no_such_route)
         .method_not_allowed_fallback(respond::method_not_allowed)
@@ -37,7 +40,6 @@ fn team() -> Router<App> {
         .route("/v1/sandboxes", get(sandboxes::list))
         .route("/v1/sandbox/{id}", get(sandboxes::get).delete(sandboxes::delete))
         .route("/v1/sandbox/{id}/", get(sandboxes::get).delete(sandboxes::delete))
-        .route("/v1/sandbox/{id}/inspect", get(sandboxes::inspect))
         .route("/v1/sandbox/{id}/process/execute", post(processes::execute))
         .route("/v1/sandbox/{id}/process/stream", post(processes::stream))
         .route("/v1/sandbox/{id}/filesystem/write-file", post(files::write_file))
@@ -46,9 +48,22 @@ fn team() -> Router<App> {
         .route("/v1/templates", get(templates::list))
 }
 
+/// A key needed, whatever it opens; who is no operator sees nothing of other teams.
+fn keyed() -> Router<App> {
+    Router::new()
+        .route("/v1/me", get(teams::me))
+        .route("/v1/key", post(keys::create))
+        .route("/v1/keys", get(keys::list))
+        .route("/v1/key/{id}", delete(keys::revoke))
+        .route("/v1/sandbox/{id}/inspect", get(sandboxes::inspect))
+}
+
 /// An operator's key needed.
 fn operators() -> Router<App> {
     Router::new()
+        .route("/v1/team", post(teams::create))
+        .route("/v1/teams", get(teams::list))
+        .route("/v1/team/{id}", get(teams::get).patch(teams::change).delete(teams::delete))
         .route("/v1/template/system", post(operator::build_system_template))
         .route("/v1/nodes", get(operator::nodes))
         .route("/v1/leaks", get(operator::leaks))

@@ -7,7 +7,7 @@ use axum::extract::{Extension, RawQuery, Request, State};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use wire::public::limits::{IDEMPOTENCY_KEY_CHARS_MAX, PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX};
+use wire::public::limits::IDEMPOTENCY_KEY_CHARS_MAX;
 use wire::public::sandbox::{Sandbox, SandboxInspection, SandboxList};
 use wire::sandbox::{State as SandboxState, defaults, limits};
 
@@ -189,8 +189,7 @@ fn page(mut query: Query) -> Result<Page> {
         "desc" => Some(false),
         _ => None,
     });
-    let page = query.number("page", 1..=PAGE_MAX).unwrap_or(1);
-    let page_size = query.number("page-size", 1..=PAGE_SIZE_MAX).unwrap_or(PAGE_SIZE);
+    let paging = query.paging();
     query.finish()?;
     let sort = match (by_state.unwrap_or(false), ascending.unwrap_or(false)) {
         (false, true) => Sort::CreatedAsc,
@@ -198,12 +197,13 @@ fn page(mut query: Query) -> Result<Page> {
         (true, true) => Sort::StateAsc,
         (true, false) => Sort::StateDesc,
     };
-    Ok(Page { state, sort, page, page_size })
+    Ok(Page { state, sort, paging })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Paging;
 
     fn wrong_fields(result: Result<()>) -> Vec<String> {
         match result {
@@ -255,8 +255,8 @@ mod tests {
     fn a_list_query_names_everything_that_is_wrong() {
         let parse = |text| page(Query::parse(Some(text)).unwrap());
         let ok = parse("sort=state&order-by=asc&page=2&page-size=100&state=running").unwrap();
-        let expect =
-            Page { state: Some(SandboxState::Running), sort: Sort::StateAsc, page: 2, page_size: 100 };
+        let paging = Paging { page: 2, page_size: 100 };
+        let expect = Page { state: Some(SandboxState::Running), sort: Sort::StateAsc, paging };
         assert_eq!(ok, expect);
         assert_eq!(parse("").unwrap().sort, Sort::CreatedDesc);
         let bad = parse("state=deleted&sort=x&order-by=up&page=0&page-size=101").map(|_| ());

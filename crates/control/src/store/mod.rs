@@ -7,7 +7,9 @@
 
 mod idempotency;
 mod keys;
+mod paging;
 mod sandboxes;
+mod teams;
 mod templates;
 
 use std::fs;
@@ -24,8 +26,10 @@ use sqlx::{Sqlite, Transaction};
 use crate::error::{Error, Result};
 
 pub use idempotency::CreateKey;
-pub use keys::{Caller, NewTeam};
-pub use sandboxes::{Admission, Page, Sort};
+pub use keys::{Caller, KeyRecord};
+pub use paging::Paging;
+pub use sandboxes::{Admission, Page, Promised, Sort};
+pub use teams::TeamRecord;
 pub use templates::TemplateRecord;
 
 /// The database's file in the data directory.

@@ -7,7 +7,7 @@ use wire::id::{NodeId, SandboxId, TeamId};
 use wire::node::Capacity;
 use wire::sandbox::State;
 
-use super::{CreateKey, Store, from_word, idempotency, json, parse, word};
+use super::{CreateKey, Paging, Store, TeamRecord, from_word, idempotency, json, parse, teams, word};
 use crate::error::{Error, Result};
 use crate::record::{End, SandboxRecord};
 
@@ -18,6 +18,15 @@ pub enum Admission {
     Admitted(SandboxId),
     /// The same request made this one before.
     MadeBefore(SandboxId),
+}
+
+/// What is taken already.
+#[derive(Debug, Clone)]
+pub struct Promised {
+    /// Of each node.
+    pub nodes: HashMap<NodeId, Capacity>,
+    /// By the team that asks for more, with its limits.
+    pub team: TeamRecord,
 }
 
 /// How a list is ordered.
@@ -40,10 +49,8 @@ pub struct Page {
     pub state: Option<State>,
     /// In what order.
     pub sort: Sort,
-    /// From 1.
-    pub page: u32,
-    /// Items on a page.
-    pub page_size: u32,
+    /// Which part.
+    pub paging: Paging,
 }
 
 macro_rules! select {
@@ -123,13 +130,13 @@ fn records(rows: Vec<Row>) -> Result<Vec<SandboxRecord>> {
 
 impl Store {
     /// Reserves a place and records the sandbox, in one transaction: `choose` is given what is
-    /// promised of each node, and returns the record to insert.
+    /// taken already, and returns the record to insert.
     pub async fn admit(
         &self,
         team: &TeamId,
         key: Option<&CreateKey>,
         key_since_ms: i64,
-        choose: impl FnOnce(&HashMap<NodeId, Capacity>) -> Result<SandboxRecord>,
+        choose: impl FnOnce(&Promised) -> Result<SandboxRecord>,
     ) -> Result<Admission> {
         let mut tx = self.write().await?;
         if let Some(key) = key
@@ -137,7 +144,9 @@ impl Store {
         {
             return Ok(Admission::MadeBefore(id));
         }
-        let record = choose(&promised(&mut tx).await?)?;
+        // A team that has just been removed has no keys either.
+        let of_team = teams::find(&mut tx, team).await?.ok_or(Error::Unauthorized)?;
+        let record = choose(&Promised { nodes: promised(&mut tx).await?, team: of_team })?;
         insert(&mut tx, &record).await?;
         if let Some(key) = key {
             idempotency::remember(&mut tx, team, key, &record.id, record.created_at_ms).await?;
@@ -180,12 +189,11 @@ impl Store {
             Sort::StateAsc => select_page!("observed ASC, created_at_ms ASC, id ASC"),
             Sort::StateDesc => select_page!("observed DESC, created_at_ms DESC, id DESC"),
         };
-        let offset = i64::from(page.page - 1) * i64::from(page.page_size);
         let rows: Vec<Row> = sqlx::query_as(sql)
             .bind(team.as_str())
             .bind(state)
-            .bind(i64::from(page.page_size))
-            .bind(offset)
+            .bind(page.paging.limit())
+            .bind(page.paging.offset())
             .fetch_all(&self.readers)
             .await?;
         let count = "SELECT COUNT(*) FROM sandboxes WHERE team_id = $1 AND observed <> 'deleted' \

@@ -2,6 +2,8 @@
 //!
 //! The routes come from the router's own source. The lists of exceptions may only shrink.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::{Access, Lab, Route, routes};
@@ -29,22 +31,53 @@ fn body() -> String {
     json!({"command": "true", "path": "/x", "name": "x"}).to_string()
 }
 
-/// The path of a route, naming an object of the first team.
-async fn path(lab: &Lab, route: &Route, sandbox: &str) -> String {
-    let template = lab.get("/v1/templates").await.json()["items"][0]["id"].as_str().unwrap().to_owned();
-    let id = if route.path.starts_with("/v1/template/") { &template } else { sandbox };
-    let mut path = String::new();
-    let mut rest = route.path.as_str();
-    while let Some((before, after)) = rest.split_once('{') {
-        let (name, after) = after.split_once('}').unwrap();
-        path += before;
-        path += if name == "id" { id } else { "x" };
-        rest = after;
+/// Objects of the first team, for the `{id}` of a path.
+struct Objects {
+    sandbox: String,
+    template: String,
+    key: String,
+    team: String,
+}
+
+impl Objects {
+    async fn of(lab: &Lab) -> Self {
+        let me = lab.get("/v1/me").await.expect(200).json();
+        let templates = lab.get("/v1/templates").await.expect(200).json();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        Self {
+            sandbox: lab.sandbox().await.to_string(),
+            template: text(&templates["items"][0]["id"]),
+            key: text(&me["key"]["id"]),
+            team: text(&me["team"]["id"]),
+        }
     }
-    path += rest;
-    match QUERIES.iter().find(|(end, _)| route.path.ends_with(end)) {
-        Some((_, query)) => format!("{path}?{query}"),
-        None => path,
+
+    /// The path of a route, naming one of these.
+    fn path(&self, route: &Route) -> String {
+        let kinds = [
+            ("/v1/sandbox/", &self.sandbox),
+            ("/v1/template/", &self.template),
+            ("/v1/key/", &self.key),
+            ("/v1/team/", &self.team),
+        ];
+        let mut path = String::new();
+        let mut rest = route.path.as_str();
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, after) = after.split_once('}').unwrap();
+            path += before;
+            let kind = kinds.iter().find(|(prefix, _)| *prefix == path);
+            path += match (name, kind) {
+                ("id", Some((_, id))) => id,
+                ("id", None) => panic!("{} names an object that this test has none of", route.path),
+                _ => "x",
+            };
+            rest = after;
+        }
+        path += rest;
+        match QUERIES.iter().find(|(end, _)| route.path.ends_with(end)) {
+            Some((_, query)) => format!("{path}?{query}"),
+            None => path,
+        }
     }
 }
 
@@ -69,31 +102,38 @@ async fn what_needs_no_key_is_a_short_list() {
 #[tokio::test]
 async fn without_a_good_key_nothing_can_be_reached() {
     let lab = Lab::start().await;
-    let id = lab.sandbox().await;
+    let objects = Objects::of(&lab).await;
+    let both = json!(["team", "operator"]);
+    let (revoked_id, revoked) = lab.new_key(json!({"name": "revoked", "scopes": both})).await;
+    let (_, expired) = lab.new_key(json!({"name": "expired", "scopes": both, "expires_in": 60})).await;
+    for key in [&revoked, &expired] {
+        lab.with_key(key, "GET", "/v1/sandboxes", "").await.expect(200);
+    }
+    lab.delete(&format!("/v1/key/{revoked_id}")).await.expect(204);
+    lab.pass(Duration::from_secs(60));
     let long = "x".repeat(4000);
     let wrong = format!("Bearer {}", control::keys::generate().unwrap());
-    let garbage = ["", "Bearer ", "atoll_0000", "Basic abc", "\u{ff}", &long, &wrong];
-    let keys: Vec<Option<&str>> = [None].into_iter().chain(garbage.map(Some)).collect();
+    let bad = ["", "Bearer ", "atoll_0000", "Basic abc", "\u{ff}", &long, &wrong, &revoked, &expired];
+    let keys: Vec<Option<&str>> = [None].into_iter().chain(bad.map(Some)).collect();
     for route in closed() {
-        let path = path(&lab, &route, id.as_str()).await;
         for key in &keys {
             let headers: Vec<_> = key.iter().map(|key| ("authorization", *key)).collect();
-            let answer = lab.call(&route.method, &path, &headers, body()).await;
+            let answer = lab.call(&route.method, &objects.path(&route), &headers, body()).await;
             assert_eq!(answer.status, 401, "{} with {key:?}", route.name());
             assert_eq!(answer.code(), "unauthorized", "{}", route.name());
             assert_eq!(answer.headers["www-authenticate"], "Bearer", "{}", route.name());
         }
     }
-    assert!(lab.node.has(&id));
+    assert!(lab.node.has(&objects.sandbox.parse().unwrap()));
 }
 
 #[tokio::test]
 async fn another_teams_objects_are_not_there() {
     let lab = Lab::start().await;
-    let id = lab.sandbox().await;
+    let objects = Objects::of(&lab).await;
     let of_teams = closed().into_iter().filter(|route| route.access != Access::Operator);
     for route in of_teams.filter(|route| route.path.contains('{')) {
-        let path = path(&lab, &route, id.as_str()).await;
+        let path = objects.path(&route);
         let mut headers = vec![("authorization", lab.other_key.as_str())];
         if route.path.ends_with("/connect") {
             headers.extend(UPGRADE);
@@ -102,26 +142,29 @@ async fn another_teams_objects_are_not_there() {
         let shared = SHARED.iter().any(|(name, _)| *name == route.name());
         assert_eq!(answer.status != 404, shared, "{}: {} {}", route.name(), answer.status, answer.text());
         if !shared {
-            let object = path.split('/').nth(3).unwrap();
-            let expect = format!("there is no {} {object:?}", path.split('/').nth(2).unwrap());
+            let mut words = path.split('/').skip(2);
+            let expect = format!("there is no {} {:?}", words.next().unwrap(), words.next().unwrap());
             assert_eq!(answer.message(), expect, "{}", route.name());
         }
     }
-    assert!(lab.node.has(&id));
+    assert!(lab.node.has(&objects.sandbox.parse().unwrap()));
     assert!(lab.node.inner.requests.lock().unwrap().is_empty());
+    lab.get("/v1/me").await.expect(200);
 }
 
 #[tokio::test]
-async fn the_fleet_is_the_operators_business() {
+async fn a_key_opens_what_its_scopes_say() {
     let lab = Lab::start().await;
-    for route in closed().into_iter().filter(|route| route.access == Access::Operator) {
-        let path = path(&lab, &route, "sbx-aaaaaaaaaaaaaaaaaaaa").await;
-        let answer = lab.with_key(&lab.other_key, &route.method, &path, body()).await;
-        assert_eq!(
-            (answer.status.as_u16(), answer.code().as_str()),
-            (403, "operator_only"),
-            "{}",
-            route.name()
-        );
+    let objects = Objects::of(&lab).await;
+    let (_, operator) = lab.new_key(json!({"name": "operator", "scopes": ["operator"]})).await;
+    for route in closed() {
+        let (key, code) = match route.access {
+            Access::Operator => (&lab.other_key, "operator_only"),
+            Access::Team => (&operator, "team_only"),
+            _ => continue,
+        };
+        let answer = lab.with_key(key, &route.method, &objects.path(&route), body()).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, code), "{}", route.name());
     }
+    assert!(lab.node.has(&objects.sandbox.parse().unwrap()));
 }

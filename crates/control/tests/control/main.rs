@@ -6,6 +6,8 @@ mod converge;
 mod coverage;
 mod files;
 mod idempotency;
+mod keys;
 mod openapi;
 mod processes;
 mod support;
+mod teams;

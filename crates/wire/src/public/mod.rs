@@ -5,10 +5,12 @@
 
 pub mod error;
 pub mod file;
+pub mod key;
 pub mod limits;
 pub mod operator;
 pub mod process;
 pub mod sandbox;
 #[cfg(feature = "schema")]
 pub mod schema;
+pub mod team;
 pub mod template;

@@ -16,6 +16,7 @@ pub enum Failure {
     Conflict,
     TooLarge,
     Unprocessable,
+    RateLimited,
     Internal,
     NotImplemented,
     BadGateway,
@@ -42,7 +43,7 @@ pub const INSIDE: &[Failure] = &[
 ];
 
 /// All of them, by status.
-const ALL: [Failure; 14] = [
+const ALL: [Failure; 15] = [
     Invalid,
     Unauthorized,
     Forbidden,
@@ -51,6 +52,7 @@ const ALL: [Failure; 14] = [
     Conflict,
     TooLarge,
     Unprocessable,
+    RateLimited,
     Internal,
     NotImplemented,
     BadGateway,
@@ -88,7 +90,7 @@ impl Failure {
                 403,
                 "The key has not the scope that this needs, or the sandbox's user may not do this.",
                 "this needs an operator's key, and the key given is a team's",
-                &["operator_only", "permission_denied"],
+                &["operator_only", "team_only", "permission_denied"],
             ),
             NotFound => (
                 404,
@@ -104,14 +106,18 @@ impl Failure {
             ),
             Conflict => (
                 409,
-                "What is there does not allow it: it exists already, is in another state, or there are too many.",
+                "What is there does not allow it: it exists already, is in another state, or there are too many; `team_limit` names the limit of the team and what it has.",
                 "sandbox sbx-k7m2p9qsx4hd3vwtn8bz is being deleted (deleted); create a new one",
                 &[
                     "sandbox_deleting",
                     "already_exists",
+                    "team_limit",
+                    "team_in_use",
+                    "last_operator_key",
                     "not_empty",
                     "too_many",
                     "wrong_state",
+                    "stalled",
                     "process_limit",
                     "cancelled",
                 ],
@@ -127,6 +133,12 @@ impl Failure {
                 "The request is well formed and cannot be carried out.",
                 "this Idempotency-Key was used with a different request; use a new key",
                 &["idempotency_key_reused", "io_error"],
+            ),
+            RateLimited => (
+                429,
+                "The team asks too often; `Retry-After` says when to try again.",
+                "the team asks more often than 1000 times a second; wait 1 s and ask again",
+                &["rate_limited"],
             ),
             Internal => (
                 500,
@@ -185,7 +197,7 @@ impl Failure {
             "x-codes": codes,
             "content": { "application/json": { "schema": schemas.answered::<ErrorBody>(), "example": example } },
         });
-        if self == Unavailable {
+        if matches!(self, Unavailable | RateLimited) {
             answer["headers"]["Retry-After"] =
                 json!({ "description": "Seconds to wait.", "schema": { "type": "integer" } });
         }

@@ -250,7 +250,9 @@ impl Operation {
     fn common_failures(&self) -> Vec<Failure> {
         let of_access: &[Failure] = match self.access {
             Access::Public => &[],
-            Access::Team => &[Failure::Unauthorized, Failure::Internal],
+            Access::Team => {
+                &[Failure::Unauthorized, Failure::Forbidden, Failure::RateLimited, Failure::Internal]
+            }
             Access::Operator => &[Failure::Unauthorized, Failure::Forbidden, Failure::Internal],
         };
         let json = self.body.as_ref().map(|body| body.content.kind);

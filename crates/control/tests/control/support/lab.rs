@@ -35,6 +35,9 @@ impl Clock for HeldClock {
     }
 }
 
+/// What stops a control that serves, and its task.
+type Server = (oneshot::Sender<()>, tokio::task::JoinHandle<()>);
+
 pub struct Lab {
     pub node: Node,
     pub clock: Arc<HeldClock>,
@@ -46,7 +49,8 @@ pub struct Lab {
     pub dir: tempfile::TempDir,
     pub limits: Limits,
     client: Client<HttpConnector, Full<Bytes>>,
-    server: Option<(oneshot::Sender<()>, tokio::task::JoinHandle<()>)>,
+    server: Option<Server>,
+    more_servers: Vec<Server>,
 }
 
 pub struct Answer {
@@ -126,6 +130,7 @@ impl Lab {
             limits,
             client: Client::builder(TokioExecutor::new()).build_http(),
             server: None,
+            more_servers: Vec::new(),
         };
         lab.boot(true).await;
         lab.post("/v1/template/system", json!({ "name": TEMPLATE })).await.expect(200);
@@ -153,17 +158,16 @@ impl Lab {
         if first {
             self.other_key = control.add_team("other", &[Scope::Team]).await.unwrap();
         }
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        self.address = listener.local_addr().unwrap().to_string();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let serve = async move {
-            control
-                .serve(listener, async {
-                    let _ = stopped.await;
-                })
-                .await
-        };
-        self.server = Some((stop, tokio::spawn(serve)));
+        let (address, server) = serve(control).await;
+        self.address = address;
+        self.server = Some(server);
+    }
+
+    /// One more control on the same store, for as long as the test runs: its address.
+    pub async fn serve_again(&mut self) -> String {
+        let (address, server) = serve(self.open().await).await;
+        self.more_servers.push(server);
+        address
     }
 
     /// Stops control in an orderly way, and waits for it.
@@ -221,6 +225,13 @@ impl Lab {
         self.with_key(&self.key, "POST", path, body.to_string()).await
     }
 
+    /// A new key, made with the first: its id and itself.
+    pub async fn new_key(&self, body: Value) -> (String, String) {
+        let made = self.post("/v1/key", body).await.expect(201).json();
+        let text = |name: &str| made[name].as_str().unwrap().to_owned();
+        (text("id"), text("key"))
+    }
+
     /// A sandbox that runs.
     pub async fn sandbox(&self) -> SandboxId {
         self.post("/v1/sandbox", json!({})).await.expect(201).id()
@@ -242,6 +253,20 @@ impl Lab {
         stream.write_all(body).await.unwrap();
         stream
     }
+}
+
+async fn serve(control: Control) -> (String, Server) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serve = async move {
+        control
+            .serve(listener, async {
+                let _ = stopped.await;
+            })
+            .await
+    };
+    (address, (stop, tokio::spawn(serve)))
 }
 
 /// Tries until it is so.

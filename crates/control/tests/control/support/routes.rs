@@ -13,13 +13,19 @@ pub enum Access {
     Public,
     /// Whoever has a team's key.
     Team,
+    /// Whoever has any key.
+    Keyed,
     /// Whoever has an operator's key.
     Operator,
 }
 
 /// The router's functions. One that is not here fails the tests.
-const FUNCTIONS: [(&str, Access); 3] =
-    [("public", Access::Public), ("team", Access::Team), ("operators", Access::Operator)];
+const FUNCTIONS: [(&str, Access); 4] = [
+    ("public", Access::Public),
+    ("team", Access::Team),
+    ("keyed", Access::Keyed),
+    ("operators", Access::Operator),
+];
 
 /// One method of one path.
 #[derive(Debug, Clone, PartialEq, Eq)]
