@@ -89,9 +89,9 @@ shapes! {
         "default": defaults::COMMAND_TIMEOUT_SECONDS,
     };
     /// What is not supported yet, and may only be left out or switched off.
-    NotYetTrue = { "type": "boolean", "const": false };
+    NotYetTrue = { "type": "boolean", "not": { "const": true } };
     /// What is not supported yet, and may only be left out or empty.
-    NotYetAny = { "type": "array", "maxItems": 0 };
+    NotYetAny = { "type": "array", "items": {}, "maxItems": 0 };
     /// A point in time, RFC 3339 in UTC.
     Time = { "type": "string", "format": "date-time" };
     /// Bytes, in base64.
