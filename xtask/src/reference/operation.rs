@@ -36,8 +36,15 @@ fn access(operation: &Value) -> String {
     let schemes = operation["security"].as_array().cloned().unwrap_or_default();
     let needs = match schemes.first() {
         None => "Needs no key.",
-        Some(scheme) if scheme["bearer"].as_array().is_some_and(|roles| !roles.is_empty()) => {
+        Some(scheme)
+            if scheme["bearer"]
+                .as_array()
+                .is_some_and(|roles| roles.iter().any(|role| role == "operator")) =>
+        {
             "Needs a key with the scope <code>operator</code>."
+        }
+        Some(scheme) if scheme["bearer"].as_array().is_some_and(Vec::is_empty) => {
+            "Needs a key, whatever it opens."
         }
         Some(_) => return String::new(),
     };

@@ -32,6 +32,7 @@ fn access(operation: &Value) -> Access {
     match operation["security"][0]["bearer"].as_array() {
         None => Access::Public,
         Some(roles) if roles.iter().any(|role| role == "operator") => Access::Operator,
+        Some(roles) if roles.is_empty() => Access::Keyed,
         Some(_) => Access::Team,
     }
 }
@@ -41,11 +42,9 @@ fn routed() -> BTreeMap<String, Access> {
     let mut routed = BTreeMap::new();
     for route in routes() {
         let name = format!("{} {}", route.method, nameless(&route.path));
-        // The document tells operators' routes from those of others, which any key may try.
-        let access = if route.access == Access::Keyed { Access::Team } else { route.access };
-        let known = routed.entry(name).or_insert(access);
+        let known = routed.entry(name).or_insert(route.access);
         if *known == Access::Public {
-            *known = access;
+            *known = route.access;
         }
     }
     routed

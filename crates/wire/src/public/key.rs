@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
+use super::schema::{KeySeconds, Name, Scopes, Time};
 use crate::id::{KeyId, TeamId};
 
 /// What a key opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// The fleet: nodes, leaks, metrics, system templates, and every team and its keys.
@@ -27,16 +30,20 @@ impl Scope {
     }
 }
 
-/// `POST /v1/key`.
+/// A key to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CreateKey {
     /// What people call it.
+    #[cfg_attr(feature = "schema", schemars(with = "Name"))]
     pub name: String,
     /// What it opens. Absent: its team's objects. Only operators can give the scope `operator`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Scopes>"))]
     pub scopes: Option<Vec<Scope>>,
     /// Seconds until it opens nothing any more. Absent: it never expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<KeySeconds>"))]
     pub expires_in: Option<u32>,
     /// Whose it is, for operators. Absent: of the team of the key that asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,6 +52,7 @@ pub struct CreateKey {
 
 /// A key, without what opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Key {
     /// Its id, which opens nothing.
     pub id: KeyId,
@@ -55,17 +63,21 @@ pub struct Key {
     /// What it opens.
     pub scopes: Vec<Scope>,
     /// When it was made.
+    #[cfg_attr(feature = "schema", schemars(with = "Time"))]
     pub created_at: String,
     /// From when on it opens nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Time>"))]
     pub expires_at: Option<String>,
     /// When it was last used, to the minute. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Time>"))]
     pub last_used_at: Option<String>,
 }
 
-/// The answer to [`CreateKey`].
+/// A key that was just made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CreatedKey {
     /// What opens. It is shown here and never again.
     pub key: String,
@@ -74,8 +86,9 @@ pub struct CreatedKey {
     pub shown: Key,
 }
 
-/// `GET /v1/keys`.
+/// A list of keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeyList {
     /// One page of them, oldest first.
     pub items: Vec<Key>,

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::limits::{IDEMPOTENCY_KEY_CHARS_MAX, PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX};
+use super::{key, team};
 use crate::id::{ALPHABET, SUFFIX_CHARS};
 use crate::sandbox::{State, defaults, limits};
 
@@ -92,6 +93,43 @@ shapes! {
     NotYetTrue = { "type": "boolean", "not": { "const": true } };
     /// What is not supported yet, and may only be left out or empty.
     NotYetAny = { "type": "array", "items": {}, "maxItems": 0 };
+    /// What people call a key or a team; white space around it does not count.
+    Name = {
+        "type": "string",
+        "minLength": key::limits::NAME_CHARS.start(),
+        "maxLength": key::limits::NAME_CHARS.end(),
+        "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$",
+    };
+    /// What a key opens.
+    Scopes = {
+        "type": "array",
+        "minItems": 1,
+        "items": { "type": "string", "enum": key::Scope::ALL.map(key::Scope::as_str) },
+    };
+    /// Life of a key, in seconds.
+    KeySeconds = {
+        "type": "integer",
+        "minimum": key::limits::EXPIRES_IN_SECONDS.start(),
+        "maximum": key::limits::EXPIRES_IN_SECONDS.end(),
+    };
+    /// How many sandboxes, vCPUs or MiB a team may have.
+    LimitOnAmount = {
+        "type": "integer",
+        "minimum": team::limits::AMOUNT.start(),
+        "maximum": team::limits::AMOUNT.end(),
+    };
+    /// How many keys a team may have.
+    LimitOfKeys = {
+        "type": "integer",
+        "minimum": team::limits::KEYS.start(),
+        "maximum": team::limits::KEYS.end(),
+    };
+    /// How many requests a team may make.
+    LimitOfRequests = {
+        "type": "integer",
+        "minimum": team::limits::REQUESTS.start(),
+        "maximum": team::limits::REQUESTS.end(),
+    };
     /// A point in time, RFC 3339 in UTC.
     Time = { "type": "string", "format": "date-time" };
     /// Bytes, in base64.

@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
+#[cfg(feature = "schema")]
+use super::schema::{LimitOfKeys, LimitOfRequests, LimitOnAmount, Name, Time};
 use crate::id::TeamId;
 
 /// How much a team may have at once, and how fast it may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TeamLimits {
     /// Sandboxes that are not gone.
     pub sandboxes: u32,
@@ -24,29 +27,38 @@ pub struct TeamLimits {
 
 /// The limits that were set for one team. What is absent is the server's default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(extend("additionalProperties" = false)))]
 pub struct OwnLimits {
-    /// As in [`TeamLimits`].
+    /// Sandboxes that are not gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<LimitOnAmount>"))]
     pub sandboxes: Option<u32>,
-    /// As in [`TeamLimits`].
+    /// Their virtual CPUs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<LimitOnAmount>"))]
     pub vcpu: Option<u32>,
-    /// As in [`TeamLimits`].
+    /// Their memory, in MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<LimitOnAmount>"))]
     pub memory_mib: Option<u64>,
-    /// As in [`TeamLimits`].
+    /// API keys, expired ones included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<LimitOfKeys>"))]
     pub keys: Option<u32>,
-    /// As in [`TeamLimits`].
+    /// Requests a second, on and on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<LimitOfRequests>"))]
     pub requests_per_second: Option<u32>,
-    /// As in [`TeamLimits`].
+    /// Requests at once, after a pause.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<LimitOfRequests>"))]
     pub requests_burst: Option<u32>,
 }
 
 /// What a team has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TeamUse {
     /// Sandboxes that are not gone.
     pub sandboxes: u32,
@@ -58,12 +70,25 @@ pub struct TeamUse {
     pub keys: u32,
 }
 
-/// `POST /v1/team`, and `PATCH /v1/team/{id}` where what is absent stays as it is; a limit that is `null`
-/// becomes the server's default again.
+/// A team to make.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct CreateTeam {
+    /// What people call it; no two teams have the same name.
+    #[cfg_attr(feature = "schema", schemars(with = "Name"))]
+    pub name: String,
+    /// Limits of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<OwnLimits>,
+}
+
+/// What to change of a team. What is absent stays as it is; a limit that is `null` becomes the server's default again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PutTeam {
     /// What people call it; no two teams have the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Name>"))]
     pub name: Option<String>,
     /// Limits of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +97,7 @@ pub struct PutTeam {
 
 /// A team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Team {
     /// Its id.
     pub id: TeamId,
@@ -83,11 +109,13 @@ pub struct Team {
     #[serde(rename = "use")]
     pub used: TeamUse,
     /// When it was made.
+    #[cfg_attr(feature = "schema", schemars(with = "Time"))]
     pub created_at: String,
 }
 
-/// `GET /v1/teams`.
+/// A list of teams.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TeamList {
     /// One page of them, by name.
     pub items: Vec<Team>,
@@ -95,8 +123,9 @@ pub struct TeamList {
     pub total_items: u64,
 }
 
-/// `GET /v1/me`: who asks.
+/// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Me {
     /// The key that was sent.
     pub key: Key,

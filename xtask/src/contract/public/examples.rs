@@ -1,9 +1,10 @@
 //! One sandbox, and what belongs to it, for every example to be about.
 
-use wire::id::{NodeId, SandboxId, TemplateId};
+use wire::id::{KeyId, NodeId, SandboxId, TeamId, TemplateId};
 use wire::image::{Digest, ImageConfig};
 
 pub const CREATED_AT: &str = "2026-01-15T09:30:00Z";
+pub const EXPIRES_AT: &str = "2026-02-14T09:30:00Z";
 pub const TIMEOUT_AT: u64 = 1_768_469_700;
 
 pub fn sandbox_id() -> SandboxId {
@@ -30,4 +31,12 @@ pub fn image_config() -> ImageConfig {
         user: "user".into(),
         env: Some([("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())].into()),
     }
+}
+
+pub fn key_id() -> KeyId {
+    KeyId::from_entropy(*b"the id of this a key")
+}
+
+pub fn team_id() -> TeamId {
+    TeamId::from_entropy(*b"the team in examples")
 }

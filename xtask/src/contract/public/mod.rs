@@ -3,11 +3,13 @@
 mod examples;
 mod failures;
 mod files;
+mod keys;
 mod operation;
 mod operator;
 mod processes;
 mod sandboxes;
 mod schemas;
+mod teams;
 mod templates;
 mod tidy;
 
@@ -35,6 +37,8 @@ fn nouns() -> Vec<Noun> {
         processes::noun(),
         files::noun(),
         templates::noun(),
+        keys::noun(),
+        teams::noun(),
         operator::fleet(),
         operator::server(),
     ]

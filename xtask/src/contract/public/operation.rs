@@ -16,6 +16,8 @@ pub enum Access {
     Public,
     /// Whoever has a team's key.
     Team,
+    /// Whoever has any key.
+    Keyed,
     /// Whoever has an operator's key.
     Operator,
 }
@@ -59,6 +61,10 @@ pub fn get(path: &'static str, id: &'static str, title: &'static str) -> Operati
 
 pub fn post(path: &'static str, id: &'static str, title: &'static str) -> Operation {
     Operation::new("post", path, id, title)
+}
+
+pub fn patch(path: &'static str, id: &'static str, title: &'static str) -> Operation {
+    Operation::new("patch", path, id, title)
 }
 
 pub fn delete(path: &'static str, id: &'static str, title: &'static str) -> Operation {
@@ -225,11 +231,13 @@ impl Operation {
     }
 
     fn security(&self) -> Value {
-        let roles: &[&str] = if self.access == Access::Operator { &["operator"] } else { &[] };
-        match self.access {
-            Access::Public => json!([]),
-            _ => json!([{ "bearer": roles }, { "header": roles }]),
-        }
+        let roles: &[&str] = match self.access {
+            Access::Public => return json!([]),
+            Access::Team => &["team"],
+            Access::Keyed => &[],
+            Access::Operator => &["operator"],
+        };
+        json!([{ "bearer": roles }, { "header": roles }])
     }
 
     fn responses(&self, schemas: &mut Schemas) -> Value {
@@ -253,6 +261,7 @@ impl Operation {
             Access::Team => {
                 &[Failure::Unauthorized, Failure::Forbidden, Failure::RateLimited, Failure::Internal]
             }
+            Access::Keyed => &[Failure::Unauthorized, Failure::RateLimited, Failure::Internal],
             Access::Operator => &[Failure::Unauthorized, Failure::Forbidden, Failure::Internal],
         };
         let json = self.body.as_ref().map(|body| body.content.kind);

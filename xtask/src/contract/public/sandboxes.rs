@@ -10,7 +10,7 @@ use wire::sandbox::{State, defaults};
 use super::Noun;
 use super::examples::{CREATED_AT, TIMEOUT_AT, node_id, sandbox_id, template_id};
 use super::failures::Failure::*;
-use super::operation::{Operation, delete, get, post};
+use super::operation::{Access, Operation, delete, get, post};
 
 pub fn noun() -> Noun {
     Noun {
@@ -106,6 +106,7 @@ fn inspect() -> Operation {
         guest: json!({ "processes": 1 }),
     };
     of_one(get("/v1/sandbox/{sandbox_id}/inspect", "inspect_sandbox", "Compare what is known of a sandbox"))
+        .access(Access::Keyed)
         .says("What the store, the node, the engine and the guest each say of it, for people. The shapes may change.")
         .answers(200, "Four views.", &example)
         .fails(&[NotFound, BadGateway, Unavailable, TimedOut])
