@@ -15,6 +15,7 @@ use crate::memory::activity::Activity;
 use crate::process::reaper::Reaper;
 use crate::process::spawner::Spawner;
 use crate::process::table::Table;
+use crate::pty::Ptys;
 use crate::root::Root;
 use crate::sandbox::Sandbox;
 use crate::{failure, init};
@@ -36,6 +37,8 @@ pub struct Agent {
     pub processes: Rc<Table>,
     /// Threads for file operations.
     pub files: Files,
+    /// Terminals.
+    pub ptys: Ptys,
     /// When it all began.
     pub started: Instant,
     /// Requests under way.
@@ -71,6 +74,7 @@ impl Agent {
             activity: Arc::default(),
             processes: Rc::default(),
             files: Files::default(),
+            ptys: Ptys::default(),
             started: Instant::now(),
             requests: Cell::new(0),
             sessions: Cell::new(0),

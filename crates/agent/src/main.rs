@@ -11,7 +11,8 @@
 //!
 //! ```text
 //! listen ── connection ── request ──┬── process (spawner threads, reaper)
-//!              (frames)             ├── file    (threads with the user's credentials)
+//!              (frames)             ├── pty     (terminals that stay)
+//!                                   ├── file    (threads with the user's credentials)
 //!                                   └── status
 //!                    memory (a thread that kills before the kernel does)
 //! ```
@@ -29,6 +30,7 @@ mod listen;
 mod memory;
 mod proc;
 mod process;
+mod pty;
 mod request;
 mod root;
 mod sandbox;

@@ -6,10 +6,10 @@ use wire::guest::{Error, ErrorCode, Outcome, Request};
 
 use crate::agent::Agent;
 use crate::connection::stream::Stream;
-use crate::{failure, file, process, status};
+use crate::{failure, file, process, pty, status};
 
 /// The requests this agent knows, by their `op`.
-const KNOWN: [&str; 5] = ["exec", "read_file", "write_file", "process", "status"];
+const KNOWN: [&str; 6] = ["exec", "read_file", "write_file", "process", "pty", "status"];
 
 /// Does what is asked.
 pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
@@ -21,6 +21,7 @@ pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
         Request::ReadFile(read) => file::read(&agent.files, &claimed.sandbox, stream, read).await,
         Request::WriteFile(write) => file::write(&agent.files, &claimed.sandbox, stream, write).await,
         Request::Process(call) => process::call(agent, stream, call).await,
+        Request::Pty(call) => pty::call(agent, claimed, stream, call).await,
         Request::Status => status::status(agent, claimed).await,
         _ => Err(Error::new(ErrorCode::Unsupported, "this agent does not know such a request")),
     }
@@ -44,6 +45,7 @@ fn understand(json: &[u8]) -> Result<Request, Error> {
 mod tests {
     use super::*;
     use wire::guest::process::ProcessCall;
+    use wire::guest::pty::PtyCall;
     use wire::guest::{Command, Exec, Part, ReadFile, WriteFile};
 
     #[test]
@@ -62,6 +64,7 @@ mod tests {
             Request::ReadFile(ReadFile { path: "/a".into(), part: Part::Whole }),
             Request::WriteFile(WriteFile { path: "/a".into(), mode: None }),
             Request::Process(ProcessCall::List),
+            Request::Pty(PtyCall::List),
             Request::Status,
         ];
         for (request, op) in requests.iter().zip(KNOWN) {

@@ -19,7 +19,7 @@ use crate::connection::stream::Stream;
 use crate::failure;
 
 /// Time for a process to become its program, in seconds. Only a file system that hangs takes so long.
-const START_SECONDS_MAX: u64 = 60;
+pub const START_SECONDS_MAX: u64 = 60;
 
 /// What a shell exits with when the command it waited for was killed by SIGKILL.
 const SHELL_SAW_KILL: i32 = 128 + libc::SIGKILL;
@@ -162,6 +162,11 @@ pub(super) async fn beside<T>(work: impl Future<Output = ()>, awaited: impl Futu
         result = awaited => result,
         result = never => result,
     }
+}
+
+/// How a process ended that nothing of ours was to end.
+pub fn exec_end(exit: Option<Exit>) -> ExecEnd {
+    end(exit, None)
 }
 
 /// What is said of an end. `cause` is what we did about it, if we did anything.

@@ -15,16 +15,16 @@ const BATCH: usize = 32;
 pub async fn kill_all(pid: i32, reaper: &Reaper) {
     reaper.kill_group(pid);
     for _ in 0..ROUNDS_MAX {
-        if !kill_members(pid).await {
+        if !signal_session(pid, Signal::KILL).await {
             return;
         }
     }
 }
 
-/// Kills every living member of the session. False if there is none.
+/// Sends a signal to every living member of the session. False if there is none.
 ///
 /// The kernel gives a session's number to nobody else while it has members, so a match is no accident.
-async fn kill_members(session: i32) -> bool {
+pub async fn signal_session(session: i32, signal: Signal) -> bool {
     let mut found = false;
     for (seen, pid) in proc::pids().into_iter().enumerate() {
         if seen % BATCH == BATCH - 1 {
@@ -34,7 +34,7 @@ async fn kill_members(session: i32) -> bool {
             proc::process(pid).is_some_and(|process| process.session == session && process.is_alive);
         if is_member && let Some(pid) = Pid::from_raw(pid) {
             // Gone already: as good.
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
+            let _ = rustix::process::kill_process(pid, signal);
             found = true;
         }
     }

@@ -1,5 +1,6 @@
 //! Processes: started, fed, listened to, ended, reaped.
 
+pub mod kill;
 pub mod plan;
 pub mod reaper;
 pub mod spawner;
@@ -13,11 +14,10 @@ mod exec;
 mod input;
 mod keep;
 mod kept;
-mod kill;
 mod output;
 mod ring;
 mod script;
 mod spawn;
 
 pub use call::call;
-pub use exec::exec;
+pub use exec::{START_SECONDS_MAX, exec, exec_end};

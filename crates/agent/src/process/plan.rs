@@ -11,6 +11,7 @@ use wire::sandbox::limits::{COMMAND_BYTES_MAX, ENV_BYTES_MAX, PATH_BYTES_MAX};
 
 use super::script;
 use crate::failure;
+use crate::pty::shell;
 use crate::root::Root;
 use crate::sandbox::Sandbox;
 use crate::sandbox::users::{self, Identity};
@@ -51,11 +52,21 @@ pub enum Cwd {
 impl Plan {
     /// Works a request out. Reads files of the sandbox, so it may wait.
     pub fn new(sandbox: &Sandbox, exec: Exec) -> Result<Self, Error> {
+        let identity = identity(sandbox, exec.user.as_deref())?;
+        Self::with_identity(sandbox, exec, identity)
+    }
+
+    /// The shell that the user logs in with, whatever the request says is to run.
+    pub fn login(sandbox: &Sandbox, exec: Exec) -> Result<Self, Error> {
+        let identity = identity(sandbox, exec.user.as_deref())?;
+        let shell = shell::login_shell(&identity).to_owned();
+        let name = c_string("the shell's name", shell::login_name(&shell))?;
+        let exec = Exec { command: Command::Argv(vec![shell]), ..exec };
+        Ok(Self { argv: vec![name], ..Self::with_identity(sandbox, exec, identity)? })
+    }
+
+    fn with_identity(sandbox: &Sandbox, exec: Exec, identity: Arc<Identity>) -> Result<Self, Error> {
         check_size(&exec.command)?;
-        let identity = match exec.user.as_deref() {
-            Some(user) if !user.is_empty() => Arc::new(users::resolve(&sandbox.root, user)?),
-            _ => sandbox.identity.clone(),
-        };
         let env = sandbox.environment(&identity, exec.env);
         let cwd = sandbox.absolute(exec.cwd.as_deref().unwrap_or(""));
         let (argv, script) = match exec.command {
@@ -94,6 +105,13 @@ impl Cwd {
             Self::Path(path) => path.to_string_lossy().into_owned(),
             Self::Directory(_, path) => path.display().to_string(),
         }
+    }
+}
+
+fn identity(sandbox: &Sandbox, user: Option<&str>) -> Result<Arc<Identity>, Error> {
+    match user {
+        Some(user) if !user.is_empty() => Ok(Arc::new(users::resolve(&sandbox.root, user)?)),
+        _ => Ok(sandbox.identity.clone()),
     }
 }
 

@@ -75,6 +75,7 @@ struct Orders {
     directory_path: *const c_char,
     directory: RawFd,
     stdio: [RawFd; 3],
+    is_on_terminal: bool,
     script: RawFd,
     group_members: RawFd,
     file_limit: libc::rlimit,
@@ -92,8 +93,15 @@ struct Orders {
     errno: AtomicI32,
 }
 
-/// Starts the process with these three as its stdin, stdout and stderr. The kernel writes its number into `cradle`
-/// before it runs.
+/// What a process reads from and writes to.
+pub enum Stdio {
+    /// Its stdin, stdout and stderr.
+    Three([RawFd; 3]),
+    /// A terminal, which becomes the one that controls its session.
+    Terminal(RawFd),
+}
+
+/// Starts the process. The kernel writes its number into `cradle` before it runs.
 ///
 /// All signals must be blocked in the calling thread, and every descriptor of the agent must be closed on exec.
 ///
@@ -102,7 +110,7 @@ struct Orders {
 pub fn spawn(
     plan: &Plan,
     sandbox: &Sandbox,
-    stdio: [RawFd; 3],
+    stdio: Stdio,
     stack: &Stack,
     cradle: &AtomicI32,
 ) -> Result<i32, Error> {
@@ -112,6 +120,10 @@ pub fn spawn(
         Cwd::Directory(fd, _) => (ptr::null(), fd.as_raw_fd()),
     };
     let identity = &plan.identity;
+    let (stdio, is_on_terminal) = match stdio {
+        Stdio::Three(three) => (three, false),
+        Stdio::Terminal(terminal) => ([terminal; 3], true),
+    };
     let orders = Orders {
         programs: programs.as_ptr(),
         argv: argv.as_ptr(),
@@ -119,6 +131,7 @@ pub fn spawn(
         directory_path,
         directory,
         stdio,
+        is_on_terminal,
         script: plan.script.as_ref().map_or(-1, AsRawFd::as_raw_fd),
         group_members: sandbox.limit.as_ref().map_or(-1, |limit| limit.members().as_raw_fd()),
         file_limit: raw_limit(&sandbox.file_limit),
@@ -258,6 +271,9 @@ unsafe fn become_program(orders: &Orders) -> (Step, c_int) {
         }
         for (target, fd) in orders.stdio.iter().enumerate() {
             call!(Step::Prepare, libc::SYS_dup3, *fd, target, 0);
+        }
+        if orders.is_on_terminal {
+            call!(Step::Prepare, libc::SYS_ioctl, libc::STDIN_FILENO, libc::TIOCSCTTY, 0);
         }
         if orders.switch {
             let (step, errno) = switch_user(orders);

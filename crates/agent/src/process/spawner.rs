@@ -12,9 +12,11 @@ use wire::guest::{Error, Exec, Shims};
 
 use super::plan::Plan;
 use super::reaper::{CRADLES, Exit, Reaper};
-use super::spawn::{self, Stack, spawn};
+use super::spawn::{self, Stack, Stdio, spawn};
 use crate::failure;
 use crate::memory::activity::Activity;
+use crate::pty::pair::Pair;
+use crate::pty::screen::Size;
 use crate::sandbox::{Sandbox, shims};
 
 /// Requests waiting to be started; more wait where they came from.
@@ -25,9 +27,29 @@ const STACK_BYTES: usize = 256 * 1024;
 /// Where requests for processes go.
 pub struct Spawner(mpsc::Sender<Job>);
 
-struct Job {
-    exec: Exec,
-    started: oneshot::Sender<Result<Started, Error>>,
+enum Job {
+    Pipes(Exec, oneshot::Sender<Result<Started, Error>>),
+    Terminal(Seat, oneshot::Sender<Result<Seated, Error>>),
+}
+
+/// A program to start on a terminal of its own.
+pub struct Seat {
+    /// What, where, as whom; without stdin.
+    pub exec: Exec,
+    /// The user's login shell instead of the command.
+    pub is_login: bool,
+    /// How large the terminal is.
+    pub size: Size,
+}
+
+/// A program that runs on a terminal, or has run.
+pub struct Seated {
+    /// Its number; also of its group and session.
+    pub pid: i32,
+    /// Says how it ended.
+    pub exit: oneshot::Receiver<Exit>,
+    /// Our end of the terminal.
+    pub terminal: OwnedFd,
 }
 
 /// A process that runs, or has run.
@@ -77,7 +99,14 @@ impl Spawner {
     pub async fn submit(&self, exec: Exec) -> oneshot::Receiver<Result<Started, Error>> {
         let (started, receiver) = oneshot::channel();
         // The threads never end; if they did, the receiver would say so.
-        let _ = self.0.send(Job { exec, started }).await;
+        let _ = self.0.send(Job::Pipes(exec, started)).await;
+        receiver
+    }
+
+    /// The same on a terminal.
+    pub async fn seat(&self, seat: Seat) -> oneshot::Receiver<Result<Seated, Error>> {
+        let (seated, receiver) = oneshot::channel();
+        let _ = self.0.send(Job::Terminal(seat, seated)).await;
         receiver
     }
 }
@@ -108,11 +137,12 @@ struct Worker {
 impl Worker {
     fn work(&self) {
         while let Some(job) = self.next() {
-            if job.started.is_closed() {
-                continue;
-            }
-            if let Err(Ok(unwanted)) = job.started.send(self.start(job.exec)) {
-                self.reaper.kill_group(unwanted.pid);
+            let unwanted = match job {
+                Job::Pipes(exec, started) => answer(started, || self.start(exec)).map(|started| started.pid),
+                Job::Terminal(seat, seated) => answer(seated, || self.seat(seat)).map(|seated| seated.pid),
+            };
+            if let Some(pid) = unwanted {
+                self.reaper.kill_group(pid);
             }
         }
     }
@@ -122,23 +152,48 @@ impl Worker {
     }
 
     fn start(&self, exec: Exec) -> Result<Started, Error> {
-        if self.sandbox.limit.as_ref().is_some_and(|limit| limit.is_reached()) {
-            return Err(spawn::process_limit());
-        }
+        self.check_limit()?;
         let wants_stdin = exec.stdin;
         let plan = Plan::new(&self.sandbox, exec)?;
         let pipes = |error| failure::of("making pipes", error);
         let (stdin, to_stdin) = stdin(wants_stdin).map_err(pipes)?;
         let (stdout, to_stdout) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| pipes(error.into()))?;
         let (stderr, to_stderr) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| pipes(error.into()))?;
-        let stdio = [stdin.as_raw_fd(), to_stdout.as_raw_fd(), to_stderr.as_raw_fd()];
+        let stdio = Stdio::Three([stdin.as_raw_fd(), to_stdout.as_raw_fd(), to_stderr.as_raw_fd()]);
+        let (pid, exit) = self.spawn(&plan, stdio)?;
+        Ok(Started { pid, exit, stdin: to_stdin, stdout, stderr })
+    }
+
+    fn seat(&self, Seat { exec, is_login, size }: Seat) -> Result<Seated, Error> {
+        self.check_limit()?;
+        let plan = if is_login { Plan::login(&self.sandbox, exec) } else { Plan::new(&self.sandbox, exec) }?;
+        let pair = Pair::open(size, &plan.identity);
+        let pair = pair.map_err(|error| failure::of("making a terminal", error))?;
+        let (pid, exit) = self.spawn(&plan, Stdio::Terminal(pair.theirs.as_raw_fd()))?;
+        Ok(Seated { pid, exit, terminal: pair.ours })
+    }
+
+    fn check_limit(&self) -> Result<(), Error> {
+        let is_reached = self.sandbox.limit.as_ref().is_some_and(|limit| limit.is_reached());
+        if is_reached { Err(spawn::process_limit()) } else { Ok(()) }
+    }
+
+    fn spawn(&self, plan: &Plan, stdio: Stdio) -> Result<(i32, oneshot::Receiver<Exit>), Error> {
         let cradle = self.reaper.cradle(self.cradle);
-        let spawned = spawn(&plan, &self.sandbox, stdio, &self.stack, cradle);
+        let spawned = spawn(plan, &self.sandbox, stdio, &self.stack, cradle);
         let pid = spawned.inspect_err(|_| self.reaper.abandon(self.cradle))?;
         let exit = self.reaper.register(self.cradle, pid);
         self.activity.start();
-        Ok(Started { pid, exit, stdin: to_stdin, stdout, stderr })
+        Ok((pid, exit))
     }
+}
+
+/// Does what somebody waits for, and returns it if nobody does any more.
+fn answer<T>(
+    asked: oneshot::Sender<Result<T, Error>>,
+    start: impl FnOnce() -> Result<T, Error>,
+) -> Option<T> {
+    if asked.is_closed() { None } else { asked.send(start()).err()?.ok() }
 }
 
 /// What the process reads, and where to write it.

@@ -8,3 +8,4 @@ mod greeting;
 mod harness;
 mod limits;
 mod processes;
+mod terminals;

@@ -240,7 +240,7 @@ fn input_that_nobody_reads_or_wants_is_refused() {
         let input = client.open(&Request::Process(ProcessCall::Input { id: "deaf".into(), close: false }));
         let outcome = match client.feed(input, b"hello") {
             Ok(()) => client.collect(input).3,
-            Err(early) => early,
+            Err(early) => *early,
         };
         matches!(outcome, Err(error) if error.code == ErrorCode::WrongState)
     });

@@ -12,7 +12,14 @@ pub const PTYS_MAX: usize = 64;
 pub const SIDE_MAX: u16 = 1000;
 /// Columns times rows, at most.
 pub const CELLS_MAX: u32 = 200_000;
-/// Bytes of an id, which may be any text.
+/// Columns times rows of all terminals of a sandbox together, at most.
+pub const CELLS_SUM_MAX: u32 = 1_000_000;
+/// All terminals as a JSON list, in bytes, at most: it must fit into a message.
+pub const LIST_BYTES_MAX: usize = 512 * 1024;
+
+const _: () = assert!(LIST_BYTES_MAX < super::frame::AGENT_MESSAGE_BYTES_MAX);
+
+/// Bytes of an id, which may be any text but NUL.
 pub const ID_BYTES_MAX: usize = 256;
 /// A viewer that takes nothing for so long, in seconds, while the terminal waits for it, is let go.
 pub const STALL_SECONDS_MAX: u64 = 30;
@@ -26,7 +33,8 @@ pub enum PtyCall {
     /// Views one, and types into it: Head [`super::Head::Pty`], then Data on [`super::frame::Channel::Stdout`] (first what
     /// redraws the present screen) and on [`super::frame::Channel::Stdin`]. A lazy one starts here.
     ///
-    /// Ends with [`super::Done::Exec`] when the program has ended; `Cancel` ends the viewing alone.
+    /// Ends with [`super::Done::Exec`] when the program has ended, and with [`super::ErrorCode::Stalled`] for a viewer
+    /// that is let go; `Cancel` ends the viewing alone.
     Attach {
         /// Which.
         id: String,
