@@ -43,15 +43,18 @@ pub struct Order {
     pub network_policy: Option<Value>,
 }
 
+/// A sandbox that was asked for.
+pub struct Made {
+    /// The sandbox.
+    pub sandbox: Sandbox,
+    /// Whether it was made by this request, and not by an earlier one with the same key.
+    pub is_new: bool,
+}
+
 /// Makes a sandbox; returns when it runs. With a key, at most once.
-pub async fn create(
-    fleet: &Arc<Fleet>,
-    team: &TeamId,
-    order: Order,
-    key: Option<CreateKey>,
-) -> Result<Sandbox> {
-    let id = match made_before(fleet, team, key.as_ref()).await? {
-        Some(id) => id,
+pub async fn create(fleet: &Arc<Fleet>, team: &TeamId, order: Order, key: Option<CreateKey>) -> Result<Made> {
+    let (id, is_new) = match made_before(fleet, team, key.as_ref()).await? {
+        Some(id) => (id, false),
         None => {
             let template = templates::by_name(fleet, team, &order.template_name).await?;
             admit(fleet, team, &template, &order, key.as_ref()).await?
@@ -61,7 +64,8 @@ pub async fn create(
     // A create that fails is answered when nothing of it is left.
     let wait = fleet.limits.create_wait + fleet.limits.delete_wait;
     let record = fleet.wait_for(&id, wait, SandboxRecord::is_settled).await?;
-    created(record.ok_or_else(|| unknown(&id))?)
+    let sandbox = created(record.ok_or_else(|| unknown(&id))?)?;
+    Ok(Made { sandbox, is_new })
 }
 
 async fn made_before(fleet: &Fleet, team: &TeamId, key: Option<&CreateKey>) -> Result<Option<SandboxId>> {
@@ -69,14 +73,14 @@ async fn made_before(fleet: &Fleet, team: &TeamId, key: Option<&CreateKey>) -> R
     fleet.store.created_with(team, key, fleet.ago_ms(fleet.limits.idempotency_retention)).await
 }
 
-/// Chooses a node, reserves the place, records the sandbox.
+/// Chooses a node, reserves the place, records the sandbox; its id, and whether it is a new one.
 async fn admit(
     fleet: &Fleet,
     team: &TeamId,
     template: &TemplateRecord,
     order: &Order,
     key: Option<&CreateKey>,
-) -> Result<SandboxId> {
+) -> Result<(SandboxId, bool)> {
     match try_admit(fleet, team, template, order, key).await {
         // What is known of the nodes may be old.
         Err(Error::NoNode | Error::NoImage(_)) => {
@@ -93,7 +97,7 @@ async fn try_admit(
     template: &TemplateRecord,
     order: &Order,
     key: Option<&CreateKey>,
-) -> Result<SandboxId> {
+) -> Result<(SandboxId, bool)> {
     let id = SandboxId::from_entropy(entropy::bytes()?);
     let since_ms = fleet.ago_ms(fleet.limits.idempotency_retention);
     let wanted = Capacity { sandboxes: 1, vcpu: order.vcpu, memory_mib: order.memory_mib.into() };
@@ -130,9 +134,10 @@ async fn try_admit(
             deleted_at_ms: None,
         })
     };
-    let (Admission::Admitted(id) | Admission::MadeBefore(id)) =
-        fleet.store.admit(team, key, since_ms, choose).await?;
-    Ok(id)
+    match fleet.store.admit(team, key, since_ms, choose).await? {
+        Admission::Admitted(id) => Ok((id, true)),
+        Admission::MadeBefore(id) => Ok((id, false)),
+    }
 }
 
 /// What a sandbox of this template is made of.

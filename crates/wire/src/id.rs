@@ -111,6 +111,8 @@ ids! {
     TeamId = "team";
     /// One API key. Not the key itself.
     KeyId = "key";
+    /// One process of a sandbox that outlives its connection, where its starter chose no other id.
+    ProcessId = "prc";
     /// One node: a host that runs sandboxes.
     NodeId = "node";
 }

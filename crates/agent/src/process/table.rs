@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use wire::guest::frame::AGENT_MESSAGE_BYTES_MAX;
-use wire::guest::process::{ENDED_MAX, ID_BYTES_MAX, PROCESSES_MAX, ProcessInfo};
+use wire::guest::process::{ENDED_MAX, ID_BYTES_MAX, PROCESSES_MAX, ProcessInfo, is_id};
 use wire::guest::{Error, ErrorCode};
 
 use super::card::cut;
@@ -120,8 +120,7 @@ impl Drop for Reservation {
 }
 
 fn check_id(id: &str) -> Result<(), Error> {
-    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(is_fit) {
+    if is_id(id) {
         return Ok(());
     }
     Err(failure::invalid(format!(

@@ -17,7 +17,7 @@ use crate::output::{note, pass_on};
 pub async fn listen(mut events: Events) -> Result<u8> {
     while let Some(event) = events.next::<ProcessEvent>().await? {
         match event.event {
-            ProcessEventKind::Started { .. } => {}
+            ProcessEventKind::Started { .. } | ProcessEventKind::Gap { .. } => {}
             ProcessEventKind::Stdout { data } => pass_on(&STANDARD.decode(data)?)?,
             ProcessEventKind::Stderr { data } => complain(&STANDARD.decode(data)?)?,
             ProcessEventKind::Exit { exit_code, how, .. } => {

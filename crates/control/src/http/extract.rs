@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use wire::id::{KeyId, SandboxId, TeamId, TemplateId};
 
@@ -49,7 +49,18 @@ impl<S: Send + Sync> FromRequestParts<S> for OfTeam {
 }
 
 async fn id<Id: FromStr, S: Send + Sync>(parts: &mut Parts, state: &S, kind: &'static str) -> Result<Id> {
-    let path = Path::<String>::from_request_parts(parts, state).await;
-    let Path(text) = path.map_err(|_| Error::not_found(kind, "with bytes that are not UTF-8"))?;
+    let text = in_path(parts, state, "id", kind).await?;
     text.parse().map_err(|_| Error::not_found(kind, text))
+}
+
+/// What stands in the place of `{name}` in the path, decoded. Empty if the route has no such place.
+pub async fn in_path<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+    name: &str,
+    kind: &'static str,
+) -> Result<String> {
+    let all = RawPathParams::from_request_parts(parts, state).await;
+    let all = all.map_err(|_| Error::not_found(kind, "with bytes that are not UTF-8"))?;
+    Ok(all.iter().find(|(found, _)| *found == name).map_or_else(String::new, |(_, text)| text.to_owned()))
 }

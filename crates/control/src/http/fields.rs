@@ -94,6 +94,38 @@ impl Fields {
         items.or_else(|| self.mistyped(name, "a list of strings", &value))
     }
 
+    /// An object inside this one. What is wrong with it is noted by [`Fields::absorb`].
+    pub fn object(&mut self, name: &str) -> Option<Fields> {
+        match self.take(name)? {
+            Value::Object(object) => Some(Self { object, errors: Vec::new() }),
+            other => self.mistyped(name, "an object", &other),
+        }
+    }
+
+    /// A list of objects, so many; it has to be there.
+    pub fn objects(&mut self, name: &str, count: RangeInclusive<usize>) -> Option<Vec<Fields>> {
+        let wrap = |item| match item {
+            Value::Object(object) => Some(Self { object, errors: Vec::new() }),
+            _ => None,
+        };
+        let items: Option<Vec<_>> = match self.take(name) {
+            Some(Value::Array(items)) => items.into_iter().map(wrap).collect(),
+            _ => None,
+        };
+        let items = items.filter(|items| count.contains(&items.len()));
+        if items.is_none() {
+            self.wrong(name, format!("must be a list of {} to {} objects", count.start(), count.end()));
+        }
+        items
+    }
+
+    /// Notes what is wrong with an object that was inside this one.
+    pub fn absorb(&mut self, name: &str, inner: Fields) {
+        let errors = inner.errors.into_iter();
+        self.errors
+            .extend(errors.map(|wrong| FieldError { field: format!("{name}.{}", wrong.field), ..wrong }));
+    }
+
     /// An environment, within its limits.
     pub fn environment(&mut self, name: &str) -> Option<BTreeMap<String, String>> {
         let Value::Object(object) = self.take(name)? else {

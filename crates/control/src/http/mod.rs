@@ -10,12 +10,14 @@ mod health;
 mod keys;
 mod observe;
 mod operator;
+mod patience;
 mod processes;
 mod query;
 mod respond;
 mod router;
 mod sandboxes;
 mod serve;
+mod sse;
 mod teams;
 mod templates;
 

@@ -4,40 +4,64 @@ use std::future::Future;
 
 use axum::Json;
 use axum::extract::{Extension, RawQuery, Request, State};
+use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use wire::public::limits::IDEMPOTENCY_KEY_CHARS_MAX;
-use wire::public::sandbox::{Sandbox, SandboxInspection, SandboxList};
+use wire::public::sandbox::{Sandbox, SandboxInspection, SandboxList, SandboxMade};
 use wire::sandbox::{State as SandboxState, defaults, limits};
 
 use super::App;
 use super::body::json_fields;
 use super::extract::InSandbox;
 use super::fields::Fields;
+use super::patience::patiently;
+use super::processes::to_run;
 use super::query::Query;
 use crate::error::{Error, Result};
 use crate::keys::Scope;
-use crate::sandboxes::{self, Order};
+use crate::processes;
+use crate::sandboxes::{self, Made, Order};
 use crate::store::{Caller, CreateKey, Page, Sort};
 
 /// Makes requests with the same value one request.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// `POST /v1/sandbox`: answers when it runs.
+/// `POST /v1/sandbox`: answers when it runs, and when the command it was made for has ended.
+///
+/// Of requests with one `Idempotency-Key`, only the one that makes the sandbox runs the command: once at most.
 pub async fn create(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     request: Request,
-) -> Result<(StatusCode, Json<Sandbox>)> {
+) -> Result<Response> {
     let mut fields = json_fields(&app, request).await?;
     let body = fields.canonical();
     let key = idempotency_key(&mut fields, &headers, &body);
     let order = order(&mut fields);
+    let run = to_run_at_once(&mut fields);
     fields.finish()?;
-    let create = async move { sandboxes::create(&app, &caller.team, order, key).await };
-    Ok((StatusCode::CREATED, Json(to_the_end(create).await?)))
+    let (fleet, team) = (app.clone(), caller.team.clone());
+    let create = async move { sandboxes::create(&fleet, &team, order, key).await };
+    let Made { sandbox, is_new } = to_the_end(create).await?;
+    let Some(run) = run.filter(|_| is_new) else {
+        return Ok((StatusCode::CREATED, Json(sandbox)).into_response());
+    };
+    let keep_alive = app.limits.keep_alive;
+    let ran = async move {
+        let executed = Some(processes::ran(&app, &caller.team, &sandbox.id, &run).await);
+        Ok(SandboxMade { sandbox, executed })
+    };
+    patiently(StatusCode::CREATED, keep_alive, ran).await
+}
+
+fn to_run_at_once(fields: &mut Fields) -> Option<processes::Order> {
+    let mut run = fields.object("run")?;
+    let order = to_run(&mut run);
+    fields.absorb("run", run);
+    Some(order)
 }
 
 /// Runs something to its end even if the client hangs up: half of it would be found by nobody.

@@ -28,7 +28,8 @@ const UPGRADE: [(&str, &str); 4] = [
 
 /// A body with what any route requires, so that it is refused for its key and nothing else.
 fn body() -> String {
-    json!({"command": "true", "path": "/x", "name": "x"}).to_string()
+    let commands = [json!({"command": "true"})];
+    json!({"command": "true", "path": "/x", "name": "x", "signal": "TERM", "commands": commands}).to_string()
 }
 
 /// Objects of the first team, for the `{id}` of a path.

@@ -6,6 +6,7 @@ mod converge;
 mod coverage;
 mod files;
 mod idempotency;
+mod kept;
 mod keys;
 mod openapi;
 mod processes;

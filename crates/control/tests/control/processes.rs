@@ -177,11 +177,16 @@ async fn a_client_that_hangs_up_ends_its_command() {
     }
 }
 
-fn events(body: &str) -> Vec<Value> {
-    body.split("\n\n")
-        .filter_map(|event| event.strip_prefix("data: "))
-        .map(|json| serde_json::from_str(json).unwrap())
-        .collect()
+/// The events of a stream, each of which must carry its number as its SSE id.
+pub fn events(body: &str) -> Vec<Value> {
+    let events = body.split("\n\n").filter_map(|event| event.strip_prefix("data: "));
+    let read = |event: &str| {
+        let (json, id) = event.split_once("\nid: ").expect("an event without an id");
+        let event: Value = serde_json::from_str(json).unwrap();
+        assert_eq!(event["seq"].to_string(), id);
+        event
+    };
+    events.map(read).collect()
 }
 
 async fn stream(lab: &Lab) -> Answer {

@@ -23,6 +23,12 @@ pub const ID_BYTES_MAX: usize = 64;
 /// A listener that takes nothing for so long, in seconds, while the process waits for it, is let go.
 pub const STALL_SECONDS_MAX: u64 = 30;
 
+/// Whether a text can be the id of a process.
+pub fn is_id(text: &str) -> bool {
+    let is_fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_fit)
+}
+
 /// What can be done with a process that has an id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]

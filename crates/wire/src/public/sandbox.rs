@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::process::{Execute, Ran};
 #[cfg(feature = "schema")]
 use super::schema::{
     Environment, FreeForm, MemoryMib, NotYetAny, NotYetTrue, TemplateName, Time, TimeoutSeconds, Vcpu,
@@ -47,6 +48,10 @@ pub struct CreateSandbox {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<NotYetAny>"))]
     pub mounts: Option<Vec<serde_json::Value>>,
+    /// A command to run in it at once. With an `Idempotency-Key` it is run once at most: a request that is answered with
+    /// the sandbox of an earlier one runs nothing, and its answer has no `executed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Execute>,
 }
 
 /// What a sandbox may reach. As long as nothing can be forbidden, the one policy is to allow everything.
@@ -117,6 +122,18 @@ pub struct Sandbox {
     /// What was seen that says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_detail: Option<String>,
+}
+
+/// A sandbox that was made, and what came of the command it was made for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SandboxMade {
+    /// The sandbox.
+    #[serde(flatten)]
+    pub sandbox: Sandbox,
+    /// What came of [`CreateSandbox::run`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executed: Option<Ran>,
 }
 
 /// `GET /v1/sandboxes`.

@@ -83,12 +83,20 @@ shapes! {
         "default": defaults::TIMEOUT_SECONDS,
     };
     /// Life of a command, in seconds.
-    CommandTimeoutSeconds = {
+    CommandSeconds = {
         "type": "integer",
         "minimum": limits::COMMAND_TIMEOUT_SECONDS.start(),
         "maximum": limits::COMMAND_TIMEOUT_SECONDS.end(),
-        "default": defaults::COMMAND_TIMEOUT_SECONDS,
     };
+    /// The id of a process, as its starter chose it.
+    ProcessName = {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": crate::guest::process::ID_BYTES_MAX,
+        "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+    };
+    /// The number of an event of a process.
+    EventNumber = { "type": "integer", "minimum": 0 };
     /// What is not supported yet, and may only be left out or switched off.
     NotYetTrue = { "type": "boolean", "not": { "const": true } };
     /// What is not supported yet, and may only be left out or empty.

@@ -120,6 +120,7 @@ impl Failure {
                     "stalled",
                     "process_limit",
                     "cancelled",
+                    "stalled",
                 ],
             ),
             TooLarge => (

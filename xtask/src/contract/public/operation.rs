@@ -104,6 +104,11 @@ impl Operation {
         self.parameter::<T>("path", name, true, text, Some(json!(example)))
     }
 
+    /// A part of the path that is a text of this shape.
+    pub fn in_path_as<T: JsonSchema>(self, name: &str, text: &str, example: &str) -> Self {
+        self.parameter::<T>("path", name, true, text, Some(example.into()))
+    }
+
     /// A parameter of the query that may be left out.
     pub fn in_query<T: JsonSchema>(self, name: &str, text: &str) -> Self {
         self.parameter::<T>("query", name, false, text, None)

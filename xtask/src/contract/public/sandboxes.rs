@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use wire::public::sandbox::{CreateSandbox, Sandbox, SandboxInspection, SandboxList, SandboxListItem};
+use wire::public::sandbox::{
+    CreateSandbox, Sandbox, SandboxInspection, SandboxList, SandboxListItem, SandboxMade,
+};
 use wire::public::schema::{IdempotencyKey, ListedState, OrderBy, Page, PageSize, SandboxSort};
 use wire::sandbox::{State, defaults};
 
@@ -28,9 +30,10 @@ pub fn of_one(operation: Operation) -> Operation {
 fn create() -> Operation {
     post("/v1/sandbox", "create_sandbox", "Make a sandbox")
         .says("Answers when it runs: a command can be executed in it at once.")
+        .says("With `run`, a command is: the answer comes when it has ended, and `executed` is what came of it, as an item of a batch. A command that does not start does not undo the sandbox. A command that takes long is answered with `201` and spaces, as by `execute`.")
         .in_header::<IdempotencyKey>(
             "Idempotency-Key",
-            "Makes requests with the same value, within a day, one request: the second is answered with the sandbox of the first.",
+            "Makes requests with the same value, within a day, one request: the second is answered with the sandbox of the first. It does not `run` anything again, and has no `executed`.",
         )
         .may_take(&CreateSandbox {
             template_name: Some(defaults::TEMPLATE.into()),
@@ -40,7 +43,7 @@ fn create() -> Operation {
             env_vars: Some(BTreeMap::from([("LANG".into(), "C.UTF-8".into())])),
             ..CreateSandbox::default()
         })
-        .answers(201, "It runs.", &sandbox())
+        .answers(201, "It runs.", &SandboxMade { sandbox: sandbox(), executed: None })
         .fails(&[NotFound, Conflict, Unprocessable, BadGateway, Unavailable, TimedOut])
 }
 
