@@ -85,6 +85,15 @@ impl Client {
         self.send(Method::POST, path, &[("content-type", "application/octet-stream")], body.into()).await
     }
 
+    /// Any request of JSON, of a server that may be killed meanwhile: no answer is an answer too.
+    pub async fn attempt(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Option<Answer> {
+        let headers = [("content-type", "application/json")];
+        let response = self.http.request(self.request(method, path, &headers, body.into())).await.ok()?;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.ok()?.to_bytes();
+        Some(Answer { status: parts.status, headers: parts.headers, body })
+    }
+
     /// Any request; the answer is read to its end.
     ///
     /// # Panics
@@ -107,6 +116,17 @@ impl Client {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> http::Response<Incoming> {
+        let request = self.request(method, path, headers, body);
+        self.http.request(request).await.expect("the server is reached")
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Request<Full<Bytes>> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if !self.key.is_empty() {
             request = request.header("authorization", format!("Bearer {}", self.key));
@@ -114,7 +134,6 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(body)).expect("a request of a test is well formed");
-        self.http.request(request).await.expect("the server is reached")
+        request.body(Full::new(body)).expect("a request of a test is well formed")
     }
 }

@@ -160,6 +160,7 @@ impl Lab {
             capacity: self.builder.capacity,
             bring_ups_max: 4,
             doze_after: Some(Duration::from_millis(200)),
+            faults: self.faults.clone(),
         })
         .await?;
         let socket = self.node_socket();

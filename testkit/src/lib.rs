@@ -3,6 +3,7 @@
 
 pub mod bins;
 pub mod clock;
+pub mod host;
 pub mod http;
 pub mod images;
 pub mod lab;

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::http::Client;
 use crate::machines::Kind;
-use crate::{bins, images};
+use crate::{bins, host, images};
 
 /// A server has so long to say where it is, and to stop.
 const BOUND: Duration = Duration::from_secs(60);
@@ -39,7 +39,7 @@ impl Site {
         site
     }
 
-    /// A new one, for gVisor, with the images every real test shares. What runs there ends with the server.
+    /// A new one, for gVisor, with the images every real test shares. What runs there ends with it.
     ///
     /// # Panics
     /// When the template cannot be built, or the disk refuses.
@@ -68,13 +68,36 @@ impl Site {
         self.dir.path().join("data")
     }
 
+    /// What names it on the host, once it has been served.
+    ///
+    /// # Panics
+    /// When it has not.
+    pub fn instance(&self) -> String {
+        let name = std::fs::read_to_string(self.data().join("instance"));
+        name.expect("it has been served").trim().to_owned()
+    }
+
+    /// Its run directory, as root's servers have it.
+    pub fn run_dir(&self) -> PathBuf {
+        Path::new("/run/atoll").join(self.instance())
+    }
+
+    /// What its servers said on stderr, all of them.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
     /// `atoll serve` on it, not yet started.
     pub fn command(&self) -> Command {
         let mut command = Command::new(bins::atoll());
         command.args(["serve", "--listen", "127.0.0.1:0"]);
         command.args(match self.kind {
             Kind::Fake => ["--engine", "fake", "--unsafe-fake-engine"].as_slice(),
-            Kind::Gvisor => &["--engine", "gvisor", "--ephemeral"],
+            Kind::Gvisor => &["--engine", "gvisor"],
         });
         if self.kind == Kind::Gvisor && std::env::var_os("ATOLL_LOG").is_none() {
             // Clients that ask thousands of things have output of their own to show.
@@ -89,15 +112,28 @@ impl Site {
     /// # Panics
     /// When it does not.
     pub fn serve(&self, flags: &[&str]) -> Server {
-        let mut process = self.command().args(flags).stdout(Stdio::piped()).spawn().expect("it is started");
+        let log = std::fs::File::options().create(true).append(true).open(self.log_path()).expect("a log");
+        let mut command = self.command();
+        command.args(flags).stdout(Stdio::piped()).stderr(log);
+        let mut process = command.spawn().expect("it is started");
         let output = process.stdout.take().expect("its output is piped");
         let mut lines = BufReader::new(output).lines();
-        let line = lines.next().expect("it says something").expect("in UTF-8");
+        let line = lines.next().unwrap_or_else(|| panic!("it says nothing but: {}", self.log()));
+        let line = line.expect("in UTF-8");
         let url = line.split(' ').next_back().expect("a URL").to_owned();
         // What else it says must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let key = std::fs::read_to_string(self.data().join("api-key")).expect("the first key is there");
         Server { process, url, key: key.trim().to_owned() }
+    }
+}
+
+/// A story that failed half way leaves no machine.
+impl Drop for Site {
+    fn drop(&mut self) {
+        if self.kind == Kind::Gvisor && self.data().join("instance").exists() {
+            host::sweep(self);
+        }
     }
 }
 
@@ -138,10 +174,30 @@ impl Server {
     /// # Panics
     /// When there is none.
     pub fn kill(&self, role: &str) {
-        let parent = self.process.id();
-        let child = children(parent).into_iter().find(|pid| arguments_of(*pid).contains(&role.to_owned()));
-        let child = child.unwrap_or_else(|| panic!("no {role} among the children of {parent}"));
+        let child = self.part(role).unwrap_or_else(|| panic!("there is no {role}"));
         kill_process(child, Signal::KILL).expect("it is killed");
+    }
+
+    /// One of its processes, by its role, if it runs.
+    pub fn part(&self, role: &str) -> Option<Pid> {
+        children(self.process.id()).into_iter().find(|pid| arguments_of(*pid).contains(&role.to_owned()))
+    }
+
+    /// Kills the process that keeps the others alive, as a crash would, and waits until it has ended.
+    ///
+    /// # Panics
+    /// When it cannot be killed.
+    pub fn crash(mut self) {
+        self.process.kill().expect("it is killed");
+        self.process.wait().expect("it is ours");
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Panics
+    /// When it is not ours.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.process.try_wait().expect("it is ours"), None)
     }
 
     /// Stops it as a service manager would.

@@ -5,6 +5,7 @@
 //! engine, `tests/metal.rs` on the real ones.
 
 pub mod python;
+pub mod crash;
 pub mod stories;
 
 /// The id in an answer that shows a sandbox.

@@ -6,20 +6,43 @@
 //! a start after a crash that nobody saw.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wire::node::StepTime;
 
 use crate::Error;
 
-/// Failures that tests ask for. The default asks for none.
+/// Between two looks at whether a held step may go on.
+const HOLD_POLL: Duration = Duration::from_millis(2);
+
+/// Failures and pauses that tests ask for. The default asks for none.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
     steps: Arc<Mutex<BTreeSet<&'static str>>>,
+    holds: Option<PathBuf>,
 }
 
 impl Faults {
+    /// Pauses at steps for which there is a file in this directory, so that somebody outside can kill something
+    /// at that very moment. The file gets the ending `.held`, and the step goes on when it is removed.
+    pub fn holding(directory: Option<PathBuf>) -> Self {
+        Self { holds: directory, ..Self::default() }
+    }
+
+    /// Called after each step, where it may be held.
+    pub async fn reached(&self, step: &'static str) {
+        let Some(directory) = &self.holds else { return };
+        let held = directory.join(format!("{step}.held"));
+        // The one that renames the file is the one that is held.
+        if std::fs::rename(directory.join(step), &held).is_ok() {
+            while held.exists() {
+                tokio::time::sleep(HOLD_POLL).await;
+            }
+        }
+    }
+
     /// From now on this step fails, after it has done its work: the hardest place to undo from.
     pub fn fail_at(&self, step: &'static str) {
         self.lock().insert(step);
@@ -66,7 +89,9 @@ impl StepLog {
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let started = Instant::now();
-        let result = work.await.and_then(|done| self.faults.check(step).map(|()| done));
+        let result = work.await;
+        self.faults.reached(step).await;
+        let result = result.and_then(|done| self.faults.check(step).map(|()| done));
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let time = StepTime { step: step.to_owned(), micros };
         self.times.lock().unwrap_or_else(PoisonError::into_inner).push(time);
@@ -101,5 +126,23 @@ mod tests {
         assert_eq!(steps, ["one", "two"]);
         faults.clear();
         assert!(faults.check("two").is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_step_is_held_once_and_only_where_there_is_a_file_for_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let (asked, held) = (directory.path().join("two"), directory.path().join("two.held"));
+        let faults = Faults::holding(Some(directory.path().to_owned()));
+        faults.reached("two").await;
+        std::fs::write(asked, "").unwrap();
+        faults.reached("one").await;
+        let release = async {
+            while !held.exists() {
+                tokio::task::yield_now().await;
+            }
+            std::fs::remove_file(&held).unwrap();
+        };
+        tokio::join!(faults.reached("two"), release);
+        faults.reached("two").await;
     }
 }

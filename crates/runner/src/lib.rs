@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use artifact::Images;
 use engine::Engine;
+use engine::steps::Faults;
 use tokio::net::UnixListener;
 use wire::clock::Clock;
 use wire::id::NodeId;
@@ -47,6 +48,8 @@ pub struct Config {
     pub bring_ups_max: usize,
     /// A sandbox dozes when nobody has talked to it for so long: its timers may then come late. `None`: never.
     pub doze_after: Option<Duration>,
+    /// Pauses that tests ask for.
+    pub faults: Faults,
 }
 
 /// A node.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use artifact::Images;
 use engine::Engine;
+use engine::steps::Faults;
 use tokio::sync::{Semaphore, broadcast};
 use wire::clock::Clock;
 use wire::image::Digest;
@@ -34,6 +35,8 @@ pub struct Node {
     pub bring_ups: Semaphore,
     /// A sandbox dozes when nobody has talked to it for so long; `None`: never.
     pub doze_after: Option<Duration>,
+    /// Pauses that tests ask for.
+    pub faults: Faults,
     changes: broadcast::Sender<Observed>,
 }
 
@@ -52,6 +55,7 @@ impl Node {
             boot_id: supervisor::boot_id()?,
             bring_ups: Semaphore::new(config.bring_ups_max),
             doze_after: config.doze_after,
+            faults: config.faults,
             changes,
         })
     }

@@ -56,6 +56,9 @@ pub struct Serve {
     /// Allows `--engine fake`, which runs everybody's code on this host without any isolation.
     #[arg(long)]
     unsafe_fake_engine: bool,
+    /// Pauses the node at steps named by files in this directory, for tests that kill something there.
+    #[arg(long, hide = true)]
+    unsafe_hold_steps: Option<PathBuf>,
 }
 
 impl Serve {
@@ -71,7 +74,7 @@ impl Serve {
         let _lock = layout.lock()?;
         let listener = TcpListener::bind(settings.listen)
             .with_context(|| format!("{} cannot be listened on", settings.listen))?;
-        node::give_orders(&layout, &settings, self.ephemeral)?;
+        node::give_orders(&layout, &settings, self.ephemeral, self.unsafe_hold_steps.clone())?;
         control::give_orders(&layout, &settings)?;
         let mut parts = Parts::start(&layout, &settings, listener).await?;
         let address = parts.address;

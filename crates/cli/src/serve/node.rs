@@ -42,13 +42,19 @@ struct Orders {
     capacity: Capacity,
     precise_timers: bool,
     ephemeral: bool,
+    hold_steps: Option<PathBuf>,
 }
 
 /// Writes down what the node will be told.
 ///
 /// # Errors
 /// When a directory or the file cannot be made.
-pub fn give_orders(layout: &Layout, settings: &Resolved, ephemeral: bool) -> Result<()> {
+pub fn give_orders(
+    layout: &Layout,
+    settings: &Resolved,
+    ephemeral: bool,
+    hold_steps: Option<PathBuf>,
+) -> Result<()> {
     let engine_run_dir = layout.engine_run_dir();
     // The fake engine's machines are unprivileged and live in it; a real engine's have no business there.
     make_dir(&engine_run_dir, if settings.engine == EngineKind::Fake { 0o711 } else { 0o700 })?;
@@ -66,6 +72,7 @@ pub fn give_orders(layout: &Layout, settings: &Resolved, ephemeral: bool) -> Res
         capacity: settings.capacity,
         precise_timers: settings.precise_timers,
         ephemeral,
+        hold_steps,
     };
     fs::write(layout.node_orders(), serde_json::to_vec_pretty(&orders)?).context("the node's orders")
 }
@@ -83,11 +90,13 @@ pub async fn run(orders: &Path) -> Result<()> {
     super::logging::init("info");
     set_parent_process_death_signal(Some(Signal::TERM))?;
     let orders: Orders = serde_json::from_slice(&fs::read(orders)?).context("the node's orders")?;
+    let faults = Faults::holding(orders.hold_steps.clone());
     let runner = Runner::open(runner::Config {
         id: orders.id.clone(),
         records_dir: orders.records_dir.clone(),
         images: artifact::Images::open(&orders.images_dir)?,
-        engine: open_engine(&orders)?,
+        engine: open_engine(&orders, faults.clone())?,
+        faults,
         clock: Arc::new(SystemClock),
         capacity: orders.capacity,
         doze_after: (!orders.precise_timers).then_some(DOZE_AFTER),
@@ -106,7 +115,7 @@ pub async fn run(orders: &Path) -> Result<()> {
     Ok(())
 }
 
-fn open_engine(orders: &Orders) -> Result<Engine> {
+fn open_engine(orders: &Orders, faults: Faults) -> Result<Engine> {
     match orders.engine {
         EngineKind::Gvisor => {
             let config = engine::gvisor::Config {
@@ -116,13 +125,13 @@ fn open_engine(orders: &Orders) -> Result<Engine> {
                 run_dir: orders.engine_run_dir.clone(),
                 cgroup_parent: orders.cgroup_parent.clone(),
                 launcher: vec!["/proc/self/exe".into(), "role".into(), "launcher".into()],
-                faults: Faults::default(),
+                faults,
             };
             Ok(Engine::Gvisor(engine::gvisor::Gvisor::open(config)?))
         }
         EngineKind::Fake => {
             let dir = orders.engine_run_dir.clone();
-            Ok(Engine::Fake(engine::fake::Fake::new(dir, Faults::default(), Default::default())?))
+            Ok(Engine::Fake(engine::fake::Fake::new(dir, faults, Default::default())?))
         }
     }
 }

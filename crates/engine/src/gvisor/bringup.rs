@@ -23,6 +23,9 @@ const DISK: &str = "disk";
 const NETWORK: &str = "network";
 const BUNDLE: &str = "bundle";
 const MACHINE: &str = "machine";
+/// The steps of an end.
+const KILLED: &str = "killed";
+const FREED: &str = "freed";
 
 /// How long runsc may take to say that a sandbox runs. A loaded host needs seconds.
 const RUN_WAIT: Duration = Duration::from_secs(60);
@@ -117,9 +120,11 @@ impl Inner {
     /// failure.
     pub(super) async fn take_down(self: &Arc<Self>, id: &SandboxId) -> Result<(), Error> {
         let mut results = vec![self.launcher.forget(id.as_str()).await, self.cgroups.kill(id).await];
+        self.config.faults.reached(KILLED).await;
         // Without processes the rest is in nobody's way.
         let (cgroups, disk, files) =
             tokio::join!(self.cgroups.remove(id), self.disks.remove(id), self.remove_files(id));
+        self.config.faults.reached(FREED).await;
         results.extend([cgroups, disk, files]);
         self.machines().remove(id);
         results.into_iter().collect()

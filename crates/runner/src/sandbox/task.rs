@@ -31,6 +31,10 @@ const EXIT_GRACE: Duration = Duration::from_millis(500);
 const CLOCK_TICK: Duration = Duration::from_secs(1);
 /// Between two attempts to take down what would not go: doubled each time, up to the second.
 const TEAR_DOWN_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// Before a bring-up: its record is written.
+const RECORDED: &str = "recorded";
+/// The last step of a bring-up: the agent answers. What follows is called after the state that is reached.
+const AGENT: &str = "agent";
 /// Commands waiting for one task.
 const MAILBOX_COMMANDS_MAX: usize = 64;
 /// Below this share of a sandbox's memory, its agent starts to kill: one part in so many.
@@ -182,13 +186,13 @@ impl Task {
                 }
             };
             if let Some(event) = event {
-                doing = self.apply(event).or(doing);
+                doing = self.apply(event).await.or(doing);
             }
         }
     }
 
     /// Feeds one event to the life, and starts what follows from it.
-    fn apply(&mut self, event: Event) -> Option<Doing<Outcome>> {
+    async fn apply(&mut self, event: Event) -> Option<Doing<Outcome>> {
         tracing::debug!(sandbox = %self.record.id, state = %self.life.state(), ?event, "event");
         let (life, work) = self.life.clone().step(event);
         let changed = life.state() != self.life.state();
@@ -199,6 +203,7 @@ impl Task {
                 self.redial = None;
             }
             self.remember();
+            self.node.faults.reached(self.life.state().as_str()).await;
             self.publish();
         }
         work.map(|work| self.start(work))
@@ -324,6 +329,7 @@ fn first_sight(record: &Record, life: &Life) -> Observed {
 async fn bring_up(node: Arc<Node>, record: Record) -> Outcome {
     // The semaphore is never closed, so an error cannot happen; without a permit it is merely slower.
     let _permit = node.bring_ups.acquire().await.ok();
+    node.faults.reached(RECORDED).await;
     match try_bring_up(&node, &record).await {
         Ok(up) => up,
         Err(evidence) => {
@@ -339,8 +345,9 @@ async fn try_bring_up(node: &Node, record: &Record) -> Result<Outcome, String> {
     let up = node.engine.up(&spec).await.map_err(|error| chain(&error))?;
     let began = std::time::Instant::now();
     let connection = dial(node, &up.machine, record, AGENT_START_BOUND).await?;
+    node.faults.reached(AGENT).await;
     let mut steps = up.steps;
-    steps.push(StepTime { step: "agent".into(), micros: began.elapsed().as_micros() as u64 });
+    steps.push(StepTime { step: AGENT.into(), micros: began.elapsed().as_micros() as u64 });
     Ok(Outcome::Up { machine: up.machine, connection, steps })
 }
 
