@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use control::Control;
 use engine::steps::Faults;
 use runner::Runner;
+use runner::sandbox::pulse::Pulse;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
@@ -37,6 +38,7 @@ pub struct Builder {
     capacity: Capacity,
     disk_mib: u32,
     processes_max: u32,
+    silence_max: Duration,
 }
 
 /// A fleet: one control, one node, an engine.
@@ -76,6 +78,7 @@ impl Lab {
             capacity: Capacity { sandboxes: 200, vcpu: 400, memory_mib: 400 * 1024 },
             disk_mib: defaults::DISK_MIB,
             processes_max: defaults::PROCESSES_MAX,
+            silence_max: EVENTUALLY_BOUND,
         }
     }
 }
@@ -96,6 +99,12 @@ impl Builder {
     /// Sandboxes that hold fewer processes.
     pub fn processes(mut self, processes_max: u32) -> Self {
         self.processes_max = processes_max;
+        self
+    }
+
+    /// Agents that say nothing are lost sooner.
+    pub fn silence_max(mut self, silence_max: Duration) -> Self {
+        self.silence_max = silence_max;
         self
     }
 
@@ -160,6 +169,7 @@ impl Lab {
             capacity: self.builder.capacity,
             bring_ups_max: 4,
             doze_after: Some(Duration::from_millis(200)),
+            pulse: Pulse { silence_max: self.builder.silence_max },
             faults: self.faults.clone(),
         })
         .await?;

@@ -41,6 +41,12 @@ macro_rules! stories {
             crash::a_control_that_restarts_has_forgotten_nothing,
             crash::an_engine_that_is_killed_is_a_death_with_a_reason,
             crash::a_planted_leak_is_found,
+            crash::a_task_that_breaks_off_is_replaced,
+            crash::time_goes_on_while_the_node_is_away,
+            crash::a_wall_clock_that_jumps_ends_nothing,
+            crash::a_machine_that_hangs_is_lost_with_evidence,
+            crash::a_busy_or_silent_sandbox_is_not_given_up,
+            crash::creates_and_deletes_of_the_same_sandboxes_leave_nothing,
         }
     };
     ($kind:expr => $($module:ident::$story:ident,)*) => {

@@ -30,7 +30,7 @@ fn pytest(server: &Server, files: &[&str]) -> ExitStatus {
 async fn conforms(files: &[&str]) {
     let _turn = TURN.lock().await;
     let site = Site::gvisor().await;
-    let server = site.serve(&[]);
+    let server = site.serve(&["--ephemeral"]);
     let built = server.atoll(&["template", "build", testkit::images::TEMPLATE]);
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let status = pytest(&server, files);

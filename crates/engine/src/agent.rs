@@ -39,6 +39,7 @@ pub fn install(dir: &Path) -> Result<PathBuf, Error> {
         return Ok(path);
     }
     fs::create_dir_all(dir).map_err(Error::io(format!("making {}", dir.display())))?;
+    remove_abandoned(dir);
     let fresh = dir.join(fresh_name());
     let placed = write_durably(&fresh).and_then(|()| fs::rename(&fresh, &path));
     if placed.is_err() {
@@ -50,6 +51,17 @@ pub fn install(dir: &Path) -> Result<PathBuf, Error> {
         .and_then(|dir| dir.sync_all())
         .map_err(Error::io(format!("syncing {}", dir.display())))?;
     Ok(path)
+}
+
+/// Removes what processes were writing that have ended. Best effort: it takes room and does no harm.
+fn remove_abandoned(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let maker = name.strip_prefix(".agent-").and_then(|rest| rest.split('.').nth(1));
+        if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// A name nobody else writes to at this moment.
@@ -127,10 +139,15 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_file_is_replaced() {
+    fn a_cut_file_is_replaced_and_a_dead_makers_draft_removed() {
         let dir = Scratch::new("cut");
         let path = install(&dir.0).unwrap();
         fs::write(&path, b"half").unwrap();
+        let draft = |pid: &str| dir.0.join(format!(".agent-{}.{pid}.0", digest()));
+        let own = std::process::id().to_string();
+        // No process has the number zero.
+        [draft("0"), draft(&own)].iter().for_each(|draft| fs::write(draft, b"half").unwrap());
         assert_eq!(fs::read(install(&dir.0).unwrap()).unwrap(), BYTES);
+        assert!(draft(&own).exists() && !draft("0").exists());
     }
 }

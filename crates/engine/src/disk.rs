@@ -22,6 +22,8 @@ use wire::id::SandboxId;
 
 use crate::{Error, loops};
 
+/// The ending of a base that is being made.
+const DRAFT: &str = "draft";
 /// How long the kernel may hold on to the loop device of a disk that nobody uses any more.
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
 /// How often that is looked at: it offers no event to wait for.
@@ -36,10 +38,14 @@ pub(crate) struct Disks {
 }
 
 impl Disks {
-    /// Disks in `directory`, which is made if missing.
+    /// Disks in `directory`, which is made if missing. What a crash left of a base is removed.
     pub(crate) fn open(directory: PathBuf) -> Result<Self, Error> {
         fs::create_dir_all(&directory).map_err(Error::io(format!("creating {}", directory.display())))?;
-        Ok(Self { directory })
+        let disks = Self { directory };
+        for file in disks.all()?.into_iter().filter(|file| file.extension().is_some_and(|e| e == DRAFT)) {
+            fs::remove_file(&file).map_err(Error::io(format!("removing {}", file.display())))?;
+        }
+        Ok(disks)
     }
 
     /// Where a sandbox's disk is, if it has one.
@@ -89,12 +95,15 @@ impl Disks {
 
     /// Every file here but the bases.
     pub(crate) fn files(&self) -> Result<Vec<PathBuf>, Error> {
-        let what = || format!("listing {}", self.directory.display());
-        let entries = fs::read_dir(&self.directory).map_err(Error::io(what()))?;
-        let files = entries.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io(what())));
         let is_base =
             |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"base-"));
-        files.filter(|path| !path.as_ref().is_ok_and(|path| is_base(path))).collect()
+        Ok(self.all()?.into_iter().filter(|path| !is_base(path)).collect())
+    }
+
+    fn all(&self) -> Result<Vec<PathBuf>, Error> {
+        let what = || format!("listing {}", self.directory.display());
+        let entries = fs::read_dir(&self.directory).map_err(Error::io(what()))?;
+        entries.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io(what()))).collect()
     }
 
     /// Loop devices of our disks: the device's name and its file.
@@ -110,7 +119,7 @@ impl Disks {
         }
         // Made under a name of its own and renamed: whoever comes first wins, and a crash leaves no half disk.
         let nonce = std::thread::current().id();
-        let draft = self.directory.join(format!("base-{mib}.{}.{nonce:?}.draft", std::process::id()));
+        let draft = self.directory.join(format!("base-{mib}.{}.{nonce:?}.{DRAFT}", std::process::id()));
         let made = make(&draft, mib).and_then(|()| {
             fs::rename(&draft, &base).map_err(Error::io(format!("renaming {}", draft.display())))
         });
@@ -140,7 +149,9 @@ fn make(file: &Path, mib: u32) -> Result<(), Error> {
         _ => Error::io("starting mkfs.ext4")(source),
     })?;
     if ran.status.success() {
-        return Ok(());
+        // Every disk of this size will be a copy of it: a lost host must not leave one that is cut.
+        let synced = File::open(file).and_then(|made| made.sync_all());
+        return synced.map_err(Error::io(format!("syncing {}", file.display())));
     }
     let said = String::from_utf8_lossy(&ran.stderr).trim().to_owned();
     Err(Error::Program { program: "mkfs.ext4".into(), detail: format!("{}: {said}", ran.status) })
@@ -208,6 +219,15 @@ mod tests {
             copy.read_exact_at(&mut bytes, offset).unwrap();
             assert!(bytes.iter().all(|b| *b == byte), "at {offset}");
         }
+    }
+
+    #[test]
+    fn half_a_base_is_gone_after_the_next_start_and_a_whole_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        Disks::open(directory.path().to_owned()).unwrap().base(16).unwrap();
+        fs::write(directory.path().join("base-64.1.ThreadId(2).draft"), b"half").unwrap();
+        let disks = Disks::open(directory.path().to_owned()).unwrap();
+        assert_eq!(disks.all().unwrap(), [directory.path().join("base-16.img")]);
     }
 
     #[tokio::test]

@@ -96,10 +96,14 @@ pub struct Up {
     pub steps: Vec<StepTime>,
 }
 
+/// The kinds of what machines leave on a host.
+pub const KINDS: [&str; 9] =
+    ["process", "cgroup", "netns", "mount", "loop", "disk", "directory", "engine_state", "socket"];
+
 /// Something on the host that exists because of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owned {
-    /// `process`, `cgroup`, `netns`, `mount`, `disk`, `directory`, `engine_state`, …
+    /// One of [`KINDS`].
     pub kind: &'static str,
     /// Its name on the host.
     pub name: String,
@@ -200,6 +204,14 @@ impl Engine {
         match self {
             Self::Gvisor(engine) => engine.inspect(id).await,
             Self::Fake(engine) => engine.inspect(id).await,
+        }
+    }
+
+    /// What can be seen of a machine that does not answer, for people. Empty when that is nothing.
+    pub async fn condition(&self, id: &SandboxId) -> String {
+        match self {
+            Self::Gvisor(engine) => engine.condition(id).await,
+            Self::Fake(engine) => engine.condition(id),
         }
     }
 

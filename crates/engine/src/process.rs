@@ -80,6 +80,12 @@ pub(crate) fn all() -> io::Result<Vec<i32>> {
     Ok(pids)
 }
 
+/// What a process does, as the kernel puts it (proc(5), `State`): `S (sleeping)`, `T (stopped)`.
+pub(crate) fn state(pid: i32) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("State:")).map(|state| state.trim().to_owned())
+}
+
 /// The arguments a process was started with; empty for one that has ended.
 pub(crate) fn arguments(pid: i32) -> Vec<String> {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

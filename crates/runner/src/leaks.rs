@@ -1,5 +1,7 @@
 //! The audit: what is on the host although its sandbox is gone. Pure.
 
+use std::collections::BTreeMap;
+
 use engine::Owned;
 use wire::id::SandboxId;
 use wire::node::Leak;
@@ -11,6 +13,16 @@ pub fn of(owned: Vec<Owned>, is_alive: impl Fn(&SandboxId) -> bool) -> Vec<Leak>
     let mut leaks: Vec<Leak> = owned.into_iter().filter(orphan).map(leak).collect();
     leaks.sort();
     leaks
+}
+
+/// How many there are of each kind an engine can leave; of most, none.
+pub fn count(leaks: &[Leak]) -> BTreeMap<String, u64> {
+    let mut counts: BTreeMap<String, u64> =
+        engine::KINDS.iter().map(|kind| ((*kind).to_owned(), 0)).collect();
+    for leak in leaks {
+        *counts.entry(leak.kind.clone()).or_default() += 1;
+    }
+    counts
 }
 
 /// Those of `first` that are in `second` too.
@@ -34,6 +46,12 @@ mod tests {
         let all = vec![owned("a", Some(1)), owned("b", Some(2)), owned("c", None)];
         let names: Vec<_> = of(all, |id| *id == alive).into_iter().map(|leak| leak.name).collect();
         assert_eq!(names, ["b", "c"]);
+    }
+
+    #[test]
+    fn kinds_of_which_there_are_none_are_counted_too() {
+        let counts = count(&of(vec![owned("a", Some(1)), owned("b", Some(2))], |_| false));
+        assert_eq!((counts["netns"], counts["process"]), (2, 0));
     }
 
     #[test]

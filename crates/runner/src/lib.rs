@@ -5,6 +5,7 @@
 //! keys or a store: it is told what should be, over `wire::node`, and says what is.
 
 pub mod capacity;
+pub mod graves;
 pub mod guest;
 pub mod leaks;
 pub mod node;
@@ -28,6 +29,7 @@ use wire::id::NodeId;
 use wire::node::Capacity;
 
 use node::Node;
+use sandbox::pulse::Pulse;
 use supervisor::Supervisor;
 
 /// What a node is made of.
@@ -48,6 +50,8 @@ pub struct Config {
     pub bring_ups_max: usize,
     /// A sandbox dozes when nobody has talked to it for so long: its timers may then come late. `None`: never.
     pub doze_after: Option<Duration>,
+    /// When an agent that says nothing is lost.
+    pub pulse: Pulse,
     /// Pauses that tests ask for.
     pub faults: Faults,
 }

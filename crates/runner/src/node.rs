@@ -1,8 +1,9 @@
 //! What all tasks of a node share.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use artifact::Images;
@@ -13,11 +14,15 @@ use wire::clock::Clock;
 use wire::image::Digest;
 use wire::node::{NodeError, NodeErrorCode, Observed};
 
+use crate::sandbox::pulse::Pulse;
 use crate::sandbox::record::Records;
 use crate::{Config, supervisor};
 
 /// Changes a slow listener may lag behind before its stream is ended.
 const CHANGES_BACKLOG_MAX: usize = 4096;
+
+/// Sandboxes of an earlier process that are taken down at once.
+const BURIALS_MAX: usize = 4;
 
 /// What all tasks of a node share.
 pub struct Node {
@@ -35,8 +40,14 @@ pub struct Node {
     pub bring_ups: Semaphore,
     /// A sandbox dozes when nobody has talked to it for so long; `None`: never.
     pub doze_after: Option<Duration>,
+    /// When an agent that says nothing is lost.
+    pub pulse: Pulse,
     /// Pauses that tests ask for.
     pub faults: Faults,
+    /// Sandboxes of an earlier process that are taken down at once: others want to be served meanwhile.
+    pub burials: Semaphore,
+    /// What nobody owned at the last look: so many of each kind.
+    leaks: Mutex<BTreeMap<String, u64>>,
     changes: broadcast::Sender<Observed>,
 }
 
@@ -55,7 +66,10 @@ impl Node {
             boot_id: supervisor::boot_id()?,
             bring_ups: Semaphore::new(config.bring_ups_max),
             doze_after: config.doze_after,
+            pulse: config.pulse,
             faults: config.faults,
+            burials: Semaphore::new(BURIALS_MAX),
+            leaks: Mutex::default(),
             changes,
         })
     }
@@ -69,6 +83,16 @@ impl Node {
     /// What sandboxes become from now on.
     pub fn changes(&self) -> broadcast::Receiver<Observed> {
         self.changes.subscribe()
+    }
+
+    /// What nobody owned at the last look: so many of each kind.
+    pub fn leaks(&self) -> BTreeMap<String, u64> {
+        self.leaks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers what nobody owns now.
+    pub fn saw_leaks(&self, leaks: BTreeMap<String, u64>) {
+        *self.leaks.lock().unwrap_or_else(PoisonError::into_inner) = leaks;
     }
 
     /// The file of an image.

@@ -1,7 +1,7 @@
 //! Who is here: finds or starts the one task that owns an id, admits or
 //! refuses newcomers, and takes over what an earlier process left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,7 @@ use wire::node::{
 use wire::sandbox::{Death, Reason, State};
 
 use crate::capacity::{admit, demand, plus};
+use crate::graves::Graves;
 use crate::guest::Connection;
 use crate::leaks;
 use crate::node::Node;
@@ -32,7 +33,9 @@ const GUEST_BOUND: Duration = Duration::from_secs(60);
 const TOMBSTONE_MS: u64 = 60 * 60 * 1000;
 /// Between two sweeps of such records.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-/// Strangers taken down at once after a start.
+/// Between two looks at the host for what nobody owns.
+const REAP_INTERVAL: Duration = Duration::from_secs(60);
+/// Strangers taken down at once.
 const REAPERS_MAX: usize = 4;
 
 /// The sandboxes of a node.
@@ -41,6 +44,8 @@ pub struct Supervisor {
     pub node: Arc<Node>,
     capacity: Capacity,
     handles: Mutex<BTreeMap<SandboxId, Handle>>,
+    graves: Mutex<Graves>,
+    attending: tokio::sync::Mutex<()>,
 }
 
 impl Supervisor {
@@ -50,31 +55,44 @@ impl Supervisor {
     /// # Errors
     /// When the records cannot be read.
     pub async fn open(node: Arc<Node>, capacity: Capacity) -> io::Result<Arc<Self>> {
-        let supervisor = Arc::new(Self { node, capacity, handles: Mutex::default() });
+        let supervisor = Arc::new(Self {
+            node,
+            capacity,
+            handles: Mutex::default(),
+            graves: Mutex::default(),
+            attending: tokio::sync::Mutex::default(),
+        });
         for record in supervisor.node.records.load()? {
             let id = record.id.clone();
-            if let Some(handle) = supervisor.take_over(record).await {
-                supervisor.lock().insert(id, handle);
-            }
+            let handle = supervisor.take_over(record).await;
+            supervisor.lock().insert(id, handle);
         }
-        tokio::spawn(reap_strangers(supervisor.clone()));
+        tokio::spawn(reap_for_ever(Arc::downgrade(&supervisor)));
         tokio::spawn(sweep(Arc::downgrade(&supervisor)));
         Ok(supervisor)
     }
 
-    async fn take_over(&self, record: Record) -> Option<Handle> {
+    async fn take_over(&self, record: Record) -> Handle {
         let node = self.node.clone();
         let death = match &record.phase {
-            Phase::Deleted { death, .. } | Phase::Deleting { death } => death.clone(),
+            Phase::Deleted { death, .. } => {
+                let death = death.clone();
+                return Task::rest(node, record, death);
+            }
+            Phase::Deleting { death } => death.clone(),
             Phase::Starting => died(Reason::CreateFailed, "the node was restarted while it was coming up"),
-            Phase::Running { .. } if record.boot_id != node.boot_id => died(Reason::HostRestarted, ""),
+            Phase::Running { .. } if record.boot_id != node.boot_id => {
+                let evidence =
+                    format!("it ran in boot {} of the host, and this is {}", record.boot_id, node.boot_id);
+                died(Reason::HostRestarted, &evidence)
+            }
             Phase::Running { .. } => match node.engine.find(&record.id).await {
-                Ok(Some(machine)) => return Some(Task::adopt(node, record, machine)),
+                Ok(Some(machine)) => return Task::adopt(node, record, machine),
                 Ok(None) => died(Reason::EngineLost, "its engine was gone when the node came back"),
                 Err(error) => died(Reason::EngineLost, &crate::sandbox::task::chain(&error)),
             },
         };
-        Some(Task::bury(node, record, death))
+        Task::bury(node, record, death)
     }
 
     /// Makes a sandbox what it should be, and returns what it is once that is settled.
@@ -83,6 +101,7 @@ impl Supervisor {
     /// [`NodeErrorCode::Stale`], [`NodeErrorCode::NoCapacity`], [`NodeErrorCode::NotFound`] for an image this
     /// node does not have, [`NodeErrorCode::Timeout`].
     pub async fn put(&self, id: SandboxId, put: PutSandbox) -> Result<Observed, NodeError> {
+        self.attend(&id).await;
         let handle = self.find_or_begin(&id, &put)?;
         handle.send(Command::Generation(put.generation)).await;
         let settled =
@@ -100,6 +119,9 @@ impl Supervisor {
             }
             return Ok(handle.clone());
         }
+        if self.graves().newest(id).is_some_and(|newest| put.generation <= newest) {
+            return Err(NodeError::new(NodeErrorCode::Stale, "the sandbox was deleted since"));
+        }
         self.node.image(&put.spec.image)?;
         admit(self.capacity, used(&handles), demand(&put.spec))?;
         let record = Record::new(
@@ -109,6 +131,11 @@ impl Supervisor {
             random_token()?,
             self.node.boot_id.clone(),
         );
+        // Before anything else happens: what is on the host can be found and undone from here on.
+        self.node.records.write(&record).map_err(|error| {
+            let message = format!("the sandbox's record cannot be written: {error}");
+            NodeError::new(NodeErrorCode::Internal, message)
+        })?;
         let handle = Task::begin(self.node.clone(), record);
         handles.insert(id.clone(), handle.clone());
         Ok(handle)
@@ -116,6 +143,9 @@ impl Supervisor {
 
     /// Ends a sandbox and returns once nothing of it is left, or once that is only a matter of time.
     pub async fn delete(&self, id: &SandboxId, delete: DeleteSandbox) -> Observed {
+        // From here on no order that is older brings it back, not even to a node that has never seen it.
+        self.graves().dig(id, delete.generation);
+        self.attend(id).await;
         let Some(handle) = self.get(id) else { return never_seen(id.clone(), delete) };
         handle.send(Command::Delete(delete.reason)).await;
         let gone = handle.wait(|observed| observed.state == State::Deleted);
@@ -145,6 +175,7 @@ impl Supervisor {
     /// # Errors
     /// [`NodeErrorCode::NotFound`], [`NodeErrorCode::WrongState`] when it is ending, [`NodeErrorCode::Timeout`].
     pub async fn guest(&self, id: &SandboxId) -> Result<(Connection, Talking), NodeError> {
+        self.attend(id).await;
         let handle = self.get(id).ok_or_else(|| not_found(id))?;
         let connection = async {
             tokio::select! {
@@ -201,6 +232,24 @@ impl Supervisor {
         handles.clear();
     }
 
+    /// Stops the task of one sandbox where it stands, as a fault of ours would.
+    pub fn break_off(&self, id: &SandboxId) {
+        self.get(id).iter().for_each(Handle::abandon);
+    }
+
+    /// Sees to it that a sandbox has a task: one whose task broke off is taken over, as after a restart.
+    async fn attend(&self, id: &SandboxId) {
+        if !self.get(id).is_some_and(|handle| handle.is_abandoned()) {
+            return;
+        }
+        let _one_at_a_time = self.attending.lock().await;
+        let Some(handle) = self.get(id).filter(Handle::is_abandoned) else { return };
+        tracing::error!(sandbox = %id, "its task broke off; it is taken over");
+        let record = self.node.records.read(id).unwrap_or_else(|_| Record::clone(&handle.record));
+        let handle = self.take_over(record).await;
+        self.lock().insert(id.clone(), handle);
+    }
+
     fn is_alive(&self, id: &SandboxId) -> bool {
         self.observed(id).is_some_and(|observed| observed.state != State::Deleted)
     }
@@ -226,33 +275,50 @@ impl Supervisor {
         }
     }
 
+    fn graves(&self) -> MutexGuard<'_, Graves> {
+        self.graves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<SandboxId, Handle>> {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Takes down what is on the host of sandboxes that nobody has a record of.
-async fn reap_strangers(supervisor: Arc<Supervisor>) {
+/// Takes down what is on the host of sandboxes that are not alive, at once and then every now and then.
+async fn reap_for_ever(supervisor: std::sync::Weak<Supervisor>) {
+    while let Some(supervisor) = supervisor.upgrade() {
+        reap(&supervisor).await;
+        drop(supervisor);
+        tokio::time::sleep(REAP_INTERVAL).await;
+    }
+}
+
+async fn reap(supervisor: &Supervisor) {
     let leaks = match supervisor.leaks().await {
         Ok(leaks) => leaks,
         Err(error) => return tracing::error!(%error, "the host's resources cannot be listed"),
     };
-    let mut owners: Vec<SandboxId> = leaks.into_iter().filter_map(|leak| leak.owner).collect();
-    owners.dedup();
+    supervisor.node.saw_leaks(leaks::count(&leaks));
+    let owners: BTreeSet<SandboxId> = leaks.iter().filter_map(|leak| leak.owner.clone()).collect();
     let mut reapers = JoinSet::new();
     for owner in owners {
         if reapers.len() >= REAPERS_MAX {
             reapers.join_next().await;
         }
         let node = supervisor.node.clone();
+        let of_owner = leaks.iter().filter(|leak| leak.owner.as_ref() == Some(&owner));
+        let left: Vec<String> = of_owner.map(|leak| format!("{} {}", leak.kind, leak.name)).collect();
         reapers.spawn(async move {
-            tracing::warn!(sandbox = %owner, "cleaning up after a sandbox without a record");
+            tracing::warn!(sandbox = %owner, ?left, "cleaning up after a sandbox without a record");
             if let Err(error) = node.engine.down(&owner).await {
                 tracing::error!(sandbox = %owner, %error, "it could not be taken down");
             }
         });
     }
     reapers.join_all().await;
+    if let Ok(leaks) = supervisor.leaks().await {
+        supervisor.node.saw_leaks(leaks::count(&leaks));
+    }
 }
 
 async fn sweep(supervisor: std::sync::Weak<Supervisor>) {

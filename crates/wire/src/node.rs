@@ -112,6 +112,9 @@ pub struct NodeReport {
     pub capacity: Capacity,
     /// What it holds.
     pub used: Capacity,
+    /// Resources on the host that nobody owned when it last looked: so many of each kind ([`Leak::kind`]).
+    #[serde(default)]
+    pub leaks: BTreeMap<String, u64>,
     /// Images that sandboxes can be started from now.
     pub images: Vec<Digest>,
 }

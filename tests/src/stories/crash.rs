@@ -1,9 +1,13 @@
 //! What happens when things end that should not.
 
-use serde_json::json;
-use testkit::lab::{Builder, eventually};
+use std::time::Duration;
 
-use super::{run, sandbox, shown};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use testkit::lab::{Builder, Lab, eventually};
+use testkit::machines::Kind;
+
+use super::{many, run, sandbox, shown};
 use crate::id_of;
 
 pub async fn each_step_of_a_bring_up_fails_in_turn_and_leaves_nothing(lab: Builder) {
@@ -83,4 +87,114 @@ pub async fn a_planted_leak_is_found(lab: Builder) {
     assert!(leaks.iter().all(|leak| leak["owner"] == json!(id)), "{leaks:#?}");
     lab.runner().supervisor().node.engine.down(&id.parse().unwrap()).await.unwrap();
     lab.end().await;
+}
+
+pub async fn a_task_that_breaks_off_is_replaced(lab: Builder) {
+    let lab = lab.start().await;
+    let (kept, deleted) = tokio::join!(sandbox(&lab), sandbox(&lab));
+    for id in [&kept, &deleted] {
+        lab.runner().supervisor().break_off(&id.parse().unwrap());
+    }
+    assert_eq!(run(&lab, &kept, "echo on").await["stdout"], "on\n");
+    lab.api.delete(&format!("/v1/sandbox/{deleted}")).await.expect(204);
+    assert_eq!(shown(&lab, &deleted).await["state"], "deleted");
+    lab.end().await;
+}
+
+pub async fn time_goes_on_while_the_node_is_away(lab: Builder) {
+    let mut lab = lab.start().await;
+    let [short, long] = [100, 1000].map(|timeout| json!({ "timeout": timeout }));
+    let short = id_of(&lab.api.post("/v1/sandbox", short).await.expect(201).json());
+    let long = id_of(&lab.api.post("/v1/sandbox", long).await.expect(201).json());
+    lab.stop_node().await;
+    lab.clock.advance(Duration::from_secs(100));
+    lab.start_node().await.unwrap();
+    eventually("the short one ends", async || shown(&lab, &short).await["state"] == "deleted").await;
+    assert_eq!(shown(&lab, &short).await["reason"], "timeout");
+    assert_eq!(run(&lab, &long, "echo on").await["stdout"], "on\n");
+    lab.end().await;
+}
+
+pub async fn a_wall_clock_that_jumps_ends_nothing(lab: Builder) {
+    let mut lab = lab.start().await;
+    let id = id_of(&lab.api.post("/v1/sandbox", json!({ "timeout": 100 })).await.expect(201).json());
+    // To the year 1980, and to 2100.
+    for wall_ms in [315_532_800_000, 4_102_444_800_000] {
+        lab.clock.set_wall_ms(wall_ms);
+        assert_eq!(run(&lab, &id, "echo on").await["stdout"], "on\n");
+        lab.stop_node().await;
+        lab.start_node().await.unwrap();
+        assert_eq!(run(&lab, &id, "echo still on").await["stdout"], "still on\n");
+    }
+    lab.clock.advance(Duration::from_secs(100));
+    eventually("its time is up", async || shown(&lab, &id).await["state"] == "deleted").await;
+    lab.end().await;
+}
+
+pub async fn a_machine_that_hangs_is_lost_with_evidence(lab: Builder) {
+    let lab = lab.silence_max(Duration::from_secs(2)).start().await;
+    let (hung, other) = tokio::join!(sandbox(&lab), sandbox(&lab));
+    kill_process(machine(&lab, &hung).await, Signal::STOP).unwrap();
+    eventually("it is given up", async || shown(&lab, &hung).await["state"] == "deleted").await;
+    let dead = shown(&lab, &hung).await;
+    // The fake engine has no kernel of its own that could hang.
+    let reason = if lab.kind == Kind::Fake { "agent_lost" } else { "engine_lost" };
+    assert_eq!(dead["reason"], reason, "{dead}");
+    assert!(dead["reason_detail"].as_str().unwrap().contains("T (stopped)"), "{dead}");
+    assert_eq!(run(&lab, &other, "echo on").await["stdout"], "on\n");
+    lab.end().await;
+}
+
+pub async fn a_busy_or_silent_sandbox_is_not_given_up(lab: Builder) {
+    let silence_max = Duration::from_secs(3);
+    let lab = lab.silence_max(silence_max).start().await;
+    let (busy, silent) = tokio::join!(sandbox(&lab), sandbox(&lab));
+    let spin =
+        "for i in 1 2 3 4 5 6 7 8; do (while :; do :; done) & done; sleep 6; kill $(jobs -p); echo done";
+    assert_eq!(run(&lab, &busy, spin).await["stdout"], "done\n");
+    for id in [&busy, &silent] {
+        assert_eq!(run(&lab, id, "echo on").await["stdout"], "on\n");
+    }
+    lab.end().await;
+}
+
+pub async fn creates_and_deletes_of_the_same_sandboxes_leave_nothing(lab: Builder) {
+    let lab = lab.start().await;
+    let creates: Vec<_> = (0..many(50))
+        .map(|_| {
+            let api = lab.api.clone();
+            tokio::spawn(async move { api.post("/v1/sandbox", json!({})).await })
+        })
+        .collect();
+    let mut deletes = Vec::new();
+    while !creates.iter().all(|create| create.is_finished()) {
+        let list = lab.api.get("/v1/sandboxes?page-size=100").await.expect(200).json();
+        // Whatever state it is in, twice at once.
+        for id in list["items"].as_array().unwrap().iter().map(id_of).flat_map(|id| [id.clone(), id]) {
+            let api = lab.api.clone();
+            deletes.push(tokio::spawn(async move { api.delete(&format!("/v1/sandbox/{id}")).await }));
+        }
+    }
+    for delete in deletes {
+        delete.await.unwrap().expect(204);
+    }
+    for create in creates {
+        let answer = create.await.unwrap();
+        let (status, body) = (answer.status.as_u16(), answer.json());
+        assert!(status == 201 || body["code"] == "sandbox_deleted", "{status} {body}");
+    }
+    let list = lab.api.get("/v1/sandboxes?page-size=100").await.expect(200).json();
+    for id in list["items"].as_array().unwrap().iter().map(id_of) {
+        lab.api.delete(&format!("/v1/sandbox/{id}")).await.expect(204);
+    }
+    assert_eq!(lab.api.get("/v1/sandboxes").await.expect(200).json()["total_items"], 0);
+    assert_eq!(lab.runner().supervisor().node.engine.owned().await.unwrap(), []);
+    lab.end().await;
+}
+
+/// The process that is the machine, as the host sees it.
+async fn machine(lab: &Lab, id: &str) -> Pid {
+    let seen = lab.runner().supervisor().node.engine.inspect(&id.parse().unwrap()).await;
+    let pid = seen["pid"].as_i64().or(seen["agent_pid"].as_i64()).expect("a machine has a process");
+    Pid::from_raw(pid as i32).unwrap()
 }

@@ -128,6 +128,7 @@ fn report() -> Result<String> {
         engine_version: "release-1".into(),
         capacity: Capacity { sandboxes: 100, vcpu: 16, memory_mib: 65_536 },
         used: Capacity { sandboxes: 1, vcpu: 1, memory_mib: 1024 },
+        leaks: [("netns".to_owned(), 1)].into(),
         images: vec![digest()],
     })
 }

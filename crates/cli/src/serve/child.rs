@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use tokio::process::Command;
 
 /// A part that lives shorter than this did not start properly.
@@ -144,5 +144,18 @@ impl Child {
             );
             let _ = self.process.kill().await;
         }
+    }
+}
+
+/// From now on this process ends when the server does, however that ends, and at once: a next server must not meet
+/// it at work. What it was doing is found and finished by the next one, as after any crash.
+///
+/// # Errors
+/// When the server has ended already.
+pub fn die_with(server: u32) -> Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    match getppid().map(|parent| parent.as_raw_nonzero().get() as u32) {
+        Some(parent) if parent == server => Ok(()),
+        _ => bail!("the server that started this has ended"),
     }
 }

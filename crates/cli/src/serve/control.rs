@@ -12,7 +12,6 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use control::Control;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -38,6 +37,8 @@ struct Orders {
     first_key: String,
     /// What a team may have, where nothing else was set for it.
     team: TeamLimits,
+    /// The process that keeps this one alive.
+    server: u32,
 }
 
 /// Who control runs as: the service user, if we may choose.
@@ -58,6 +59,7 @@ pub fn give_orders(layout: &Layout, settings: &Resolved) -> Result<()> {
         node_socket: layout.node_socket(),
         first_key: read_or_make(&layout.api_key(), 0o600, || Ok(control::keys::generate()?))?,
         team: settings.team,
+        server: std::process::id(),
     };
     let path = layout.control_orders();
     let _ = fs::remove_file(&path);
@@ -93,8 +95,8 @@ async fn ask_ready(address: SocketAddr) -> Result<bool> {
 /// When its store cannot be opened, or the socket fails.
 pub async fn run(orders: &Path) -> Result<()> {
     super::logging::init("info");
-    set_parent_process_death_signal(Some(Signal::TERM))?;
     let orders: Orders = serde_json::from_slice(&fs::read(orders)?).context("control's orders")?;
+    super::child::die_with(orders.server)?;
     let metrics = PrometheusBuilder::new().set_buckets(&LATENCY_BUCKETS_SECONDS)?.install_recorder()?;
     tokio::spawn(keep_small(metrics.clone()));
     let control = Control::open(control::Config {

@@ -8,6 +8,7 @@
 //!   control/               the service user's: the store, the pepper of key hashes
 //!   node/                  root's, 0700
 //!     id                   the node's id
+//!     lock                 held while a node works here
 //!     records/             one JSON file a sandbox
 //!     images/              one directory an image
 //!     engine/              disks and bundles of machines

@@ -1,6 +1,6 @@
 //! The node's process.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use engine::Engine;
 use engine::steps::Faults;
 use runner::Runner;
-use rustix::process::{Signal, set_parent_process_death_signal};
+use runner::sandbox::pulse::Pulse;
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,6 +25,11 @@ use crate::clock::SystemClock;
 const BRING_UPS_PER_CPU: usize = 2;
 /// A sandbox dozes when nobody has talked to it for so long.
 const DOZE_AFTER: Duration = Duration::from_secs(2);
+/// A sandbox that says nothing for so long, although it is asked, is lost: longer than any host is busy.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// A killed node has so long to be gone.
+const LOCK_BOUND: Duration = Duration::from_secs(20);
 
 /// What the node is told at its start.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,6 +48,10 @@ struct Orders {
     precise_timers: bool,
     ephemeral: bool,
     hold_steps: Option<PathBuf>,
+    /// Held by the one node that works here.
+    lock: PathBuf,
+    /// The process that keeps this one alive.
+    server: u32,
 }
 
 /// Writes down what the node will be told.
@@ -73,6 +82,8 @@ pub fn give_orders(
         precise_timers: settings.precise_timers,
         ephemeral,
         hold_steps,
+        lock: layout.node_dir("lock"),
+        server: std::process::id(),
     };
     fs::write(layout.node_orders(), serde_json::to_vec_pretty(&orders)?).context("the node's orders")
 }
@@ -88,14 +99,16 @@ pub async fn is_ready(layout: &Layout) -> bool {
 /// When its engine cannot be opened, or its socket fails.
 pub async fn run(orders: &Path) -> Result<()> {
     super::logging::init("info");
-    set_parent_process_death_signal(Some(Signal::TERM))?;
     let orders: Orders = serde_json::from_slice(&fs::read(orders)?).context("the node's orders")?;
+    super::child::die_with(orders.server)?;
+    let _lock = lock(&orders.lock).await?;
     let faults = Faults::holding(orders.hold_steps.clone());
     let runner = Runner::open(runner::Config {
         id: orders.id.clone(),
         records_dir: orders.records_dir.clone(),
         images: artifact::Images::open(&orders.images_dir)?,
         engine: open_engine(&orders, faults.clone())?,
+        pulse: Pulse { silence_max: SILENCE_MAX },
         faults,
         clock: Arc::new(SystemClock),
         capacity: orders.capacity,
@@ -113,6 +126,15 @@ pub async fn run(orders: &Path) -> Result<()> {
     }
     runner.close().await;
     Ok(())
+}
+
+/// Waits for the end of the node that an earlier server of ours left: killed, it may be in the middle of a system
+/// call, and two must not work on the same sandboxes.
+async fn lock(path: &Path) -> Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).open(path)?;
+    let locking = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
+    let locked = tokio::time::timeout(LOCK_BOUND, locking).await;
+    Ok(locked.with_context(|| format!("another node holds {}", path.display()))???)
 }
 
 fn open_engine(orders: &Orders, faults: Faults) -> Result<Engine> {

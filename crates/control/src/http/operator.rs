@@ -1,5 +1,7 @@
 //! What only operators ask.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -52,5 +54,19 @@ pub async fn metrics(State(app): State<App>) -> Result<Response> {
         let count = counts.get(&state).copied().unwrap_or(0);
         metrics::gauge!("atoll_sandboxes", "state" => state.as_str()).set(count as f64);
     }
+    for (kind, count) in leaks_by_kind(&app) {
+        metrics::gauge!("atoll_leaks", "kind" => kind).set(count as f64);
+    }
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], (app.metrics.render)()).into_response())
+}
+
+/// What nobody owned on any node, when each last looked.
+fn leaks_by_kind(app: &App) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for report in app.nodes.all().iter().filter_map(|node| node.report()) {
+        for (kind, count) in report.leaks {
+            *sums.entry(kind).or_default() += count;
+        }
+    }
+    sums
 }

@@ -232,6 +232,13 @@ impl Fake {
         })
     }
 
+    /// As [`crate::Engine::condition`].
+    pub fn condition(&self, id: &SandboxId) -> String {
+        let running = self.running(id).ok().flatten();
+        let state = running.and_then(|running| crate::process::state(running.pid()));
+        state.map(|state| format!("its agent is {state}")).unwrap_or_default()
+    }
+
     /// Nothing: no machine shares a helper.
     pub async fn close(&self) {}
 

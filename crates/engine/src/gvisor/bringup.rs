@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use wire::id::SandboxId;
 
-use super::Inner;
 use super::bundle::Bundle;
+use super::{Inner, missing_is_fine};
 use crate::process::Process;
 use crate::steps::StepLog;
 use crate::{Error, Machine, MachineSpec, Up};
@@ -29,6 +29,8 @@ const FREED: &str = "freed";
 
 /// How long runsc may take to say that a sandbox runs. A loaded host needs seconds.
 const RUN_WAIT: Duration = Duration::from_secs(60);
+/// How long a killed start may take to end.
+const STRAY_WAIT: Duration = Duration::from_secs(10);
 
 impl Inner {
     pub(super) async fn bring_up(self: &Arc<Self>, spec: &MachineSpec) -> Result<Up, Error> {
@@ -119,7 +121,12 @@ impl Inner {
     /// Undoes every step, the machine first, whatever became of it. Goes on where one fails, and says the first
     /// failure.
     pub(super) async fn take_down(self: &Arc<Self>, id: &SandboxId) -> Result<(), Error> {
-        let mut results = vec![self.launcher.forget(id.as_str()).await, self.cgroups.kill(id).await];
+        let forgotten = self.launcher.forget(id.as_str()).await;
+        let mut results = vec![];
+        if !matches!(forgotten, Ok(true)) {
+            results.push(self.kill_strays(id).await);
+        }
+        results.extend([forgotten.map(drop), self.cgroups.kill(id).await]);
         self.config.faults.reached(KILLED).await;
         // Without processes the rest is in nobody's way.
         let (cgroups, disk, files) =
@@ -128,6 +135,19 @@ impl Inner {
         results.extend([cgroups, disk, files]);
         self.machines().remove(id);
         results.into_iter().collect()
+    }
+
+    /// Kills what runs for a sandbox outside of its control group, and waits for its end: a start whose launcher died
+    /// may go on for a moment.
+    async fn kill_strays(&self, id: &SandboxId) -> Result<(), Error> {
+        for pid in self.runsc_processes()?.into_iter().filter(|(_, owner)| owner.as_ref() == Some(id)) {
+            let what = || format!("killing process {}", pid.0);
+            if let Some(process) = Process::open(pid.0).map_err(Error::io(what()))? {
+                process.kill().map_err(Error::io(what()))?;
+                process.ended_within("the end of a start", STRAY_WAIT).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes everything that is a file, on a thread that may wait for the host's disk. The bundle goes last: while
@@ -169,8 +189,4 @@ impl Inner {
             .or_else(missing_is_fine)
             .map_err(Error::io(format!("removing {}", bundle.display())))
     }
-}
-
-fn missing_is_fine(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }

@@ -1,7 +1,8 @@
 //! What runsc is told about a sandbox: `config.json` of an OCI bundle
 //! (OCI runtime-spec, `config.md`).
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use wire::guest::AGENT_TCP_PORT;
 use wire::sandbox::Resources;
 
+use super::missing_is_fine;
 use crate::Error;
 
 /// What runsc itself may use of the memory its control group may, in MiB: its heap, its stacks, its page tables.
@@ -21,19 +23,28 @@ pub const AGENT_PATH: &str = "/.atoll/agent";
 pub(super) fn make_skeleton(directory: &Path, agent: &Path) -> Result<PathBuf, Error> {
     let name = agent.file_name().unwrap_or(agent.as_os_str());
     let skeleton = directory.join(name);
-    let target = skeleton.join(AGENT_PATH.trim_start_matches('/'));
-    if target.exists() {
-        return Ok(skeleton);
-    }
-    let draft = target.with_extension(format!("{}.draft", std::process::id()));
-    let made = fs::create_dir_all(target.parent().unwrap_or(&skeleton))
-        // It becomes the root directory of every sandbox.
-        .and_then(|()| fs::set_permissions(&skeleton, Permissions::from_mode(0o755)))
-        .and_then(|()| fs::copy(agent, &draft))
-        .and_then(|_| fs::set_permissions(&draft, Permissions::from_mode(0o755)))
-        .and_then(|()| fs::rename(&draft, &target));
+    let draft = skeleton.with_extension("draft");
+    // A crash may have left it.
+    let made = fs::remove_dir_all(&draft).or_else(missing_is_fine).and_then(|()| {
+        if skeleton.exists() {
+            return Ok(());
+        }
+        fill(&draft, agent)?;
+        fs::rename(&draft, &skeleton)
+    });
     made.map_err(Error::io(format!("putting {} into {}", agent.display(), skeleton.display())))?;
     Ok(skeleton)
+}
+
+/// Whole on the disk before it has its name: an agent cut by a lost host would be every sandbox's.
+fn fill(draft: &Path, agent: &Path) -> io::Result<()> {
+    let target = draft.join(AGENT_PATH.trim_start_matches('/'));
+    fs::create_dir_all(target.parent().unwrap_or(draft))?;
+    // It becomes the root directory of every sandbox.
+    fs::set_permissions(draft, Permissions::from_mode(0o755))?;
+    fs::copy(agent, &target)?;
+    fs::set_permissions(&target, Permissions::from_mode(0o755))?;
+    File::open(&target)?.sync_all()
 }
 
 /// Host tasks for each task inside: its own, and the thread of the sandbox's kernel that serves it.
@@ -156,6 +167,21 @@ mod tests {
         assert_eq!(resources["cpu"]["quota"], 200_000);
         assert_eq!(resources["pids"]["limit"], 4296);
         assert!(config(false)["linux"]["resources"]["memory"]["swap"].is_null());
+    }
+
+    #[test]
+    fn a_skeleton_is_whole_or_not_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let (agent, skeletons) = (directory.path().join("agent-1"), directory.path().join("skeletons"));
+        fs::write(&agent, b"agent").unwrap();
+        let half = skeletons.join("agent-1.draft/.atoll");
+        fs::create_dir_all(&half).unwrap();
+        fs::write(half.join("agent"), b"ag").unwrap();
+        for _ in 0..2 {
+            let skeleton = make_skeleton(&skeletons, &agent).unwrap();
+            assert_eq!(fs::read(skeleton.join(".atoll/agent")).unwrap(), b"agent");
+            assert_eq!(fs::read_dir(&skeletons).unwrap().count(), 1, "something else was left");
+        }
     }
 
     #[test]

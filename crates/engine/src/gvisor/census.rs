@@ -28,8 +28,8 @@ impl Inner {
         Ok(owned)
     }
 
-    /// Processes in our control groups, and runsc's wherever they are.
-    fn owned_processes(&self) -> Result<Vec<Owned>, Error> {
+    /// runsc's processes, wherever they are: their numbers, and for whom they run.
+    pub(super) fn runsc_processes(&self) -> Result<BTreeMap<i32, Option<SandboxId>>, Error> {
         let mut found = BTreeMap::new();
         let root = format!("--root={}", self.config.records().display());
         for pid in process::all().map_err(Error::io("listing processes"))? {
@@ -38,6 +38,12 @@ impl Inner {
                 found.insert(pid, arguments.iter().find_map(|argument| owner_of(argument)));
             }
         }
+        Ok(found)
+    }
+
+    /// Processes in our control groups, and runsc's wherever they are.
+    fn owned_processes(&self) -> Result<Vec<Owned>, Error> {
+        let mut found = self.runsc_processes()?;
         for (group, processes) in self.cgroups.all() {
             found.extend(processes.into_iter().map(|pid| (pid, owner_of(&group.to_string_lossy()))));
         }

@@ -187,6 +187,11 @@ impl Gvisor {
         self.inner.inspect(id)
     }
 
+    /// See [`crate::Engine::condition`].
+    pub async fn condition(&self, id: &SandboxId) -> String {
+        self.inner.condition(id).await
+    }
+
     /// See [`crate::Engine::doze`].
     pub fn doze(&self, id: &SandboxId) {
         self.inner.set_timer_slack(id, idle::TIMER_SLACK_IDLE);
@@ -266,4 +271,8 @@ impl Inner {
 fn make_private(directory: &Path) -> Result<(), Error> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
     made.map_err(Error::io(format!("creating {}", directory.display())))
+}
+
+fn missing_is_fine(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }

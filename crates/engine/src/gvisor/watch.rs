@@ -10,7 +10,7 @@ use wire::id::SandboxId;
 use super::Inner;
 use crate::cgroup::Cgroups;
 use crate::launcher::{ExitReport, Launcher};
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::{Exit, Machine};
 
 /// How much of the report of a crash of the sandbox's kernel is passed on, in characters: the beginning says what.
@@ -50,6 +50,17 @@ impl Inner {
         match self.recorded_pid(id) {
             Some(pid) => self.coroner(id, pid).examine().await.evidence,
             None => "runsc left no process number".into(),
+        }
+    }
+
+    /// What can be seen of a machine that runs and does not answer.
+    pub(super) async fn condition(&self, id: &SandboxId) -> String {
+        let Some(pid) = self.recorded_pid(id) else { return String::new() };
+        let state = process::state(pid).unwrap_or_else(|| "gone".into());
+        let said = self.launcher.exit(id.as_str(), pid).await.output;
+        match said.as_str() {
+            "" => format!("its process {pid} is {state}"),
+            said => format!("its process {pid} is {state}; the last it wrote: {said}"),
         }
     }
 

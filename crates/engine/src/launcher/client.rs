@@ -19,8 +19,12 @@ use crate::process::Process;
 
 /// How long a launcher may take from its start to its socket, and to its end.
 const START_WAIT: Duration = Duration::from_secs(10);
-/// How long a mount, or the end of a killed program, may take.
+/// How long a mount may take.
 const REPLY_WAIT: Duration = Duration::from_secs(30);
+/// How long the end of a killed program may take.
+const DROP_WAIT: Duration = Duration::from_secs(10);
+/// How long the launcher may take to say that it is there, on a loaded host. One that hangs is killed.
+const HELLO_WAIT: Duration = Duration::from_secs(10);
 /// What the launcher may take longer than the program it runs.
 const RUN_GRACE: Duration = Duration::from_secs(5);
 
@@ -92,14 +96,16 @@ impl Launcher {
         }
     }
 
-    /// Kills the program that runs for this key and lets its disk go. Starts no launcher: without one there is neither.
+    /// Kills the program that runs for this key and lets its disk go. Starts no launcher: without one there is no
+    /// disk, and no program but one that is about to die of its parent's death. True if a launcher did it.
     ///
     /// # Errors
     /// When the launcher does not answer in time.
-    pub(crate) async fn forget(&self, key: &str) -> Result<(), Error> {
+    pub(crate) async fn forget(&self, key: &str) -> Result<bool, Error> {
         let request = Request::Drop { key: key.to_owned() };
-        match self.ask_running("dropping a program", request).await? {
-            None | Some(Reply::Done) => Ok(()),
+        match self.ask_running("dropping a program", request, DROP_WAIT).await? {
+            None => Ok(false),
+            Some(Reply::Done) => Ok(true),
             Some(other) => Err(unexpected(&other)),
         }
     }
@@ -107,7 +113,7 @@ impl Launcher {
     /// What the launcher knows of the end of a sandbox's process. Nothing, if there is no launcher.
     pub(crate) async fn exit(&self, key: &str, pid: i32) -> ExitReport {
         let request = Request::Exit { key: key.to_owned(), pid };
-        match self.ask_running("asking for an exit status", request).await {
+        match self.ask_running("asking for an exit status", request, REPLY_WAIT).await {
             Ok(Some(Reply::Exit(report))) => report,
             _ => ExitReport::default(),
         }
@@ -149,21 +155,44 @@ impl Launcher {
             Ok(stream) => stream,
             Err(_) => self.ensure().await?,
         };
-        match exchange(&mut stream, request.clone(), what, bound).await? {
-            Reply::Hello { .. } => exchange(&mut self.ensure().await?, request, what, bound).await,
-            reply => Ok(reply),
-        }
+        let reply = match exchange(&mut stream, request.clone(), what, bound).await {
+            Ok(Reply::Hello { .. }) => exchange(&mut self.ensure().await?, request, what, bound).await,
+            reply => reply,
+        };
+        self.unless_hung(reply).await
     }
 
     /// Asks the launcher that runs, if one does.
-    async fn ask_running(&self, what: &'static str, request: Request) -> Result<Option<Reply>, Error> {
+    async fn ask_running(
+        &self,
+        what: &'static str,
+        request: Request,
+        bound: Duration,
+    ) -> Result<Option<Reply>, Error> {
         let Ok(mut stream) = self.connect().await else { return Ok(None) };
-        match exchange(&mut stream, request, what, REPLY_WAIT).await {
+        match exchange(&mut stream, request, what, bound).await {
             Ok(reply) => Ok(Some(reply)),
             // It ended while it was asked: then there is none.
             Err(Error::Io { .. }) => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => self.unless_hung(Err(error)).await,
         }
+    }
+
+    /// The reply. If it did not come in time, and the launcher says nothing at all, it is killed: sandboxes do not
+    /// need it, and a new one serves the next request.
+    async fn unless_hung<T>(&self, reply: Result<T, Error>) -> Result<T, Error> {
+        if matches!(reply, Err(Error::Timeout { .. }))
+            && let Ok(mut stream) = self.connect().await
+            && let Err(Error::Timeout { .. }) =
+                exchange(&mut stream, Request::Hello, "greeting the launcher", HELLO_WAIT).await
+            && let Ok(Some(pid)) = stream.peer_cred().map(|owner| owner.pid())
+            && let Ok(Some(process)) = Process::open(pid)
+        {
+            tracing::error!(pid, "the launcher hangs and is killed; sandboxes go on");
+            process.kill().map_err(Error::io("killing the launcher"))?;
+            process.ended_within("the end of the launcher", START_WAIT).await?;
+        }
+        reply
     }
 
     /// A connection to a launcher of our version, which replaces one of another.

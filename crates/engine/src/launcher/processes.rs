@@ -45,9 +45,18 @@ impl Processes {
         let (reader, writer) = io::pipe()?;
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-        // SAFETY: between fork and exec only prctl(2) is called, which is async-signal-safe.
+        let parent = Some(rustix::process::getpid());
+        // SAFETY: between fork and exec only prctl(2) and getppid(2) are called, which are async-signal-safe.
         unsafe {
-            command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?));
+            command.pre_exec(move || {
+                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+                // It may have ended before that.
+                if rustix::process::getppid() == parent {
+                    Ok(())
+                } else {
+                    Err(io::ErrorKind::NotFound.into())
+                }
+            });
         }
         let pid = command.spawn()?.id() as i32;
         let (sender, end) = oneshot::channel();

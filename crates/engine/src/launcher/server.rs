@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,7 +114,10 @@ impl Server {
         let envelope = Envelope::parse(envelope);
         let quit = matches!(envelope, Parsed::Ours(Request::Quit) | Parsed::Quit);
         let reply = match envelope {
-            Parsed::Ours(request) => self.carry_out(request).await,
+            Parsed::Ours(request) => match self.carry_out_for(&stream, request).await {
+                Some(reply) => reply,
+                None => return Ok(()),
+            },
             Parsed::Quit => Reply::Done,
             Parsed::Foreign => Reply::Hello { version: VERSION },
         };
@@ -122,6 +126,27 @@ impl Server {
             self.quit.notify_one();
         }
         sent
+    }
+
+    /// Carries a request out for a client that waits for it. What makes something for a client that has gone is
+    /// undone: the next node knows nothing of it, and has cleaned up already.
+    async fn carry_out_for(&self, client: &UnixStream, request: Request) -> Option<Reply> {
+        let key = match &request {
+            Request::Disk { key, .. } | Request::Run { key, .. } => key.clone(),
+            _ => return Some(self.carry_out(request).await),
+        };
+        if has_gone(client) {
+            return None;
+        }
+        let mut work = pin!(self.carry_out(request));
+        tokio::select! {
+            reply = &mut work => return Some(reply),
+            () = gone(client) => {}
+        }
+        self.kill(&key);
+        let _ = work.await;
+        self.works.borrow_mut().remove(&key);
+        None
     }
 
     async fn carry_out(&self, request: Request) -> Reply {
@@ -204,6 +229,12 @@ impl Server {
         Ok(Ran { status, output: started.output.tail() })
     }
 
+    fn kill(&self, key: &str) {
+        if let Some(running) = self.works.borrow().get(key).and_then(|work| work.running.as_ref()) {
+            self.processes.kill(running.pid);
+        }
+    }
+
     async fn forget(&self, key: &str) {
         let running = self.works.borrow_mut().remove(key).and_then(|work| work.running);
         if let Some(running) = running {
@@ -241,6 +272,20 @@ impl Envelope {
             _ if wants_quit => Parsed::Quit,
             _ => Parsed::Foreign,
         }
+    }
+}
+
+/// Waits until a client that has said all it wants hangs up.
+async fn gone(client: &UnixStream) {
+    // An error is as good as a hang-up.
+    while client.readable().await.is_ok() && !has_gone(client) {}
+}
+
+/// Whether a client that has said all it wants has hung up.
+fn has_gone(client: &UnixStream) -> bool {
+    match client.try_read(&mut [0]) {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
     }
 }
 

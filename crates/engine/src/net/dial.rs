@@ -22,28 +22,38 @@ const ATTEMPT_WAIT_MAX: Duration = Duration::from_millis(500);
 /// How long to wait after an attempt that was refused: nobody listens yet.
 const REFUSED_WAIT: Duration = Duration::from_millis(2);
 /// How long sent bytes may stay unacknowledged. A killed sandbox says nothing, but its process's end is seen sooner.
-const UNACKNOWLEDGED_MS_MAX: u32 = 30_000;
+///
+/// Longer than an agent may be silent: whoever asks it knows better who it is that does not answer.
+const UNACKNOWLEDGED_MS_MAX: u32 = 180_000;
 /// How long a connection may be silent before the other side is asked whether it is there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
 /// Connects to `port` inside, again and again, `bound` at most.
 ///
 /// # Errors
-/// [`Error::Timeout`] when nobody answered; [`Error::Io`] when the namespace is unusable.
+/// [`Error::Timeout`] when nobody answered at all; [`Error::Io`] when the connection was refused to the end, or the
+/// namespace is unusable.
 pub(crate) async fn connect(namespace: &File, port: u16, bound: Duration) -> Result<TcpStream, Error> {
     let deadline = Instant::now() + bound;
     let what = || format!("opening a socket to port {port} of a sandbox");
     let mut attempt_wait = ATTEMPT_WAIT_MIN;
+    let mut refusal = None;
     loop {
         let socket = open(namespace).await.map_err(Error::io(what()))?;
         let address = SocketAddr::V4(SocketAddrV4::new(INSIDE.address, port));
         match tokio::time::timeout(attempt_wait, socket.connect(address)).await {
             Ok(Ok(stream)) => return tuned(stream).map_err(Error::io(what())),
-            Ok(Err(_)) => tokio::time::sleep(REFUSED_WAIT).await,
+            Ok(Err(error)) => {
+                refusal = Some(error);
+                tokio::time::sleep(REFUSED_WAIT).await;
+            }
             Err(_) => attempt_wait = ATTEMPT_WAIT_MAX.min(attempt_wait * 2),
         }
         if Instant::now() >= deadline {
-            return Err(Error::Timeout { what: "the answer of a port inside a sandbox", bound });
+            return Err(match refusal {
+                Some(error) => Error::io(what())(error),
+                None => Error::Timeout { what: "the answer of a port inside a sandbox", bound },
+            });
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A connection to one agent.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -124,6 +125,11 @@ impl Connection {
             Done::Status(status) => Ok(status),
             _ => Err(GuestError::OddAnswer),
         }
+    }
+
+    /// How many frames the agent has sent: more than a while ago means that it lives.
+    pub fn heard(&self) -> u64 {
+        self.shared.heard.load(Ordering::Relaxed)
     }
 
     /// Waits until the connection is gone; [`Connection::broken`] then says why.

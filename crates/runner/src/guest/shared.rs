@@ -1,6 +1,7 @@
 //! What a connection's driver and its calls share: the streams under way and the outbox.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -18,6 +19,8 @@ use super::{Cause, GuestError};
 pub(super) struct Shared {
     streams: Mutex<Streams>,
     pub(super) outbox: Outbox,
+    /// Frames that came from the agent.
+    pub(super) heard: AtomicU64,
     /// Set once, when the connection is gone.
     pub(super) broken: SetOnce<Arc<Cause>>,
 }
@@ -33,7 +36,12 @@ struct Streams {
 impl Shared {
     pub(super) fn new() -> Self {
         let streams = Streams { lanes: HashMap::new(), next: Some(CONNECTION + 1) };
-        Self { streams: Mutex::new(streams), outbox: Outbox::new(), broken: SetOnce::new() }
+        Self {
+            streams: Mutex::new(streams),
+            outbox: Outbox::new(),
+            heard: AtomicU64::new(0),
+            broken: SetOnce::new(),
+        }
     }
 
     /// A new stream. Nothing has been said on it yet.
@@ -60,6 +68,7 @@ impl Shared {
     /// Takes a frame of the agent's where it belongs.
     pub(super) fn deliver(&self, frame: Frame) -> Result<(), Cause> {
         let stream = frame.stream;
+        self.heard.fetch_add(1, Ordering::Relaxed);
         self.dispatch(frame).map_err(|violation| Cause::Violation { stream, violation })
     }
 

@@ -16,6 +16,7 @@ pub async fn node(State(door): State<Door>) -> Json<NodeReport> {
         engine_version: node.engine.version().into(),
         capacity,
         used,
+        leaks: node.leaks(),
         images: node.images.list().into_iter().map(|image| image.digest).collect(),
     })
 }

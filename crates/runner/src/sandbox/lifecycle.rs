@@ -59,7 +59,7 @@ pub enum Event {
     Delete(Reason),
     /// Its time is up.
     TimeUp,
-    /// Its engine ended unasked.
+    /// Its engine ended unasked, or hangs.
     EngineExited {
         /// Whether by the memory limit.
         out_of_memory: bool,
@@ -101,6 +101,11 @@ impl Life {
         let life =
             Self { state: State::Deleting, work: Some(Work::TearDown), death: Some(death), pausing: false };
         (life, Work::TearDown)
+    }
+
+    /// A sandbox that was gone before this process began.
+    pub fn gone(death: Death) -> Self {
+        Self { state: State::Deleted, work: None, death: Some(death), pausing: false }
     }
 
     /// The state users see.

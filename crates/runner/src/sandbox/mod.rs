@@ -2,6 +2,7 @@
 //! disk, and the task that owns it.
 
 pub mod lifecycle;
+pub mod pulse;
 pub mod record;
 pub mod talk;
 pub mod task;

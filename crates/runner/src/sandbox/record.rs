@@ -16,6 +16,8 @@ use wire::id::SandboxId;
 use wire::node::SandboxSpec;
 use wire::sandbox::Death;
 
+/// The ending of a record that is being written.
+const DRAFT: &str = "new";
 /// The format written by this build.
 const VERSION: u32 = 1;
 
@@ -76,13 +78,19 @@ pub struct Records {
 }
 
 impl Records {
-    /// Opens the directory, making it if there is none.
+    /// Opens the directory, making it if there is none, and removes what a crash left of a write.
     ///
     /// # Errors
     /// When it cannot be made or secured.
     pub fn open(dir: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
         fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == DRAFT) {
+                fs::remove_file(path)?;
+            }
+        }
         Ok(Self { dir })
     }
 
@@ -91,7 +99,7 @@ impl Records {
     /// # Errors
     /// When the disk refuses; an older record is then untouched.
     pub fn write(&self, record: &Record) -> io::Result<()> {
-        let temporary = self.dir.join(format!("{}.new", record.id));
+        let temporary = self.dir.join(format!("{}.{DRAFT}", record.id));
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(&serde_json::to_vec(record)?)?;
@@ -107,6 +115,14 @@ impl Records {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// One record.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn read(&self, id: &SandboxId) -> io::Result<Record> {
+        read(&self.path(id))
     }
 
     /// Every record. One that cannot be read is reported and left out: what it
@@ -178,6 +194,17 @@ mod tests {
         records.write(&record(1)).unwrap();
         fs::write(records.path(&record(2).id), b"{ half a rec").unwrap();
         assert_eq!(records.load().unwrap(), [record(1)]);
+    }
+
+    #[test]
+    fn half_a_write_is_gone_after_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(dir.path().to_owned()).unwrap();
+        records.write(&record(1)).unwrap();
+        fs::write(dir.path().join(format!("{}.new", record(2).id)), b"{ half").unwrap();
+        let records = Records::open(dir.path().to_owned()).unwrap();
+        assert_eq!(records.load().unwrap(), [record(1)]);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

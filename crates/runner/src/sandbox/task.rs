@@ -23,8 +23,8 @@ use crate::node::Node;
 
 /// A fresh agent has so long to listen and to be claimed.
 const AGENT_START_BOUND: Duration = Duration::from_secs(30);
-/// An agent whose connection broke has so long to answer again before it is lost.
-const AGENT_RECONNECT_BOUND: Duration = Duration::from_secs(5);
+/// Of a machine whose agent is silent, a connection is asked for, which its kernel grants alone, within so long.
+const DIAGNOSIS_BOUND: Duration = Duration::from_secs(5);
 /// A machine whose agent fell silent has so long to be seen to have ended.
 const EXIT_GRACE: Duration = Duration::from_millis(500);
 /// How often a task looks at the clock, at least: a host that was suspended is noticed this late.
@@ -75,6 +75,11 @@ impl Handle {
         self.task.abort();
     }
 
+    /// True if the task broke off, which is a fault of ours: nobody looks after the sandbox.
+    pub fn is_abandoned(&self) -> bool {
+        self.task.is_finished() && self.observed().state != State::Deleted
+    }
+
     /// Asks the task; a task that has ended needs no asking.
     pub async fn send(&self, command: Command) {
         let _ = self.commands.send(command).await;
@@ -118,7 +123,9 @@ pub struct Task {
     guest: watch::Sender<Option<Connection>>,
     talk: Arc<Talk>,
     /// A redial under way, after the agent's connection broke.
-    redial: Option<Doing<Result<Connection, String>>>,
+    redial: Option<Doing<Result<Connection, Event>>>,
+    /// Completes when the agent is lost although its connection is not.
+    pulse: Option<Doing<Event>>,
 }
 
 impl Task {
@@ -128,12 +135,17 @@ impl Task {
         Self::spawn(node, record, life, None, Some(work))
     }
 
+    /// A sandbox that was gone before this process began: nothing is left to do.
+    pub fn rest(node: Arc<Node>, record: Record, death: Death) -> Handle {
+        Self::spawn(node, record, Life::gone(death), None, None)
+    }
+
     /// Takes over a sandbox that outlived an earlier process of ours.
     pub fn adopt(node: Arc<Node>, record: Record, machine: Machine) -> Handle {
         Self::spawn(node, record, Life::adopted(), Some(machine), None)
     }
 
-    /// Cleans up after a sandbox that did not.
+    /// Cleans up after a sandbox that did not, when its turn comes: there may be thousands.
     pub fn bury(node: Arc<Node>, record: Record, death: Death) -> Handle {
         let (life, work) = Life::lost(death);
         Self::spawn(node, record, life, None, Some(work))
@@ -150,7 +162,7 @@ impl Task {
         let (guest, guest_seen) = watch::channel(None);
         let talk = Talk::new(machine.is_some());
         let redial = machine.as_ref().map(|machine| redial(&node, machine, &record));
-        let mut task = Self {
+        let task = Self {
             observed: watch::channel(first_sight(&record, &life)).0,
             node,
             life,
@@ -161,8 +173,8 @@ impl Task {
             guest,
             talk: talk.clone(),
             redial,
+            pulse: None,
         };
-        task.remember();
         task.publish();
         let observed = task.observed.subscribe();
         let record = Arc::new(task.record.clone());
@@ -170,14 +182,23 @@ impl Task {
         Handle { task, commands, observed, guest: guest_seen, talk, record }
     }
 
+    /// A record that this finds written is as it should be, but for one of a death.
     async fn run(mut self, mut mailbox: mpsc::Receiver<Command>, work: Option<Work>) {
-        let mut doing = work.map(|work| self.start(work));
+        let mut doing = match work {
+            Some(Work::TearDown) => {
+                self.remember();
+                self.tear_downs += 1;
+                Some(bury(self.node.clone(), self.record.id.clone()))
+            }
+            work => work.map(|work| self.start(work)),
+        };
         while !(self.life.state() == State::Deleted && doing.is_none()) {
             let event = tokio::select! {
                 result = finished(&mut doing) => self.finish(result),
                 Some(command) = mailbox.recv() => self.command(command),
                 exit = ended(&self.machine) => Some(self.exited(exit)),
                 result = finished(&mut self.redial) => self.redialled(result),
+                event = finished(&mut self.pulse) => Some(event),
                 () = disconnected(&self.guest), if self.redial.is_none() => self.disconnected(),
                 () = time_up(&*self.node.clock, &self.record.phase, self.life.state()) => Some(Event::TimeUp),
                 () = quiet(&self.talk, self.node.doze_after), if self.life.state() == State::Running => {
@@ -199,10 +220,9 @@ impl Task {
         self.life = life;
         if changed {
             if self.life.state() != State::Running {
-                self.guest.send_replace(None);
-                self.redial = None;
+                self.hang_up();
+                self.remember();
             }
-            self.remember();
             self.node.faults.reached(self.life.state().as_str()).await;
             self.publish();
         }
@@ -227,13 +247,19 @@ impl Task {
     fn finish(&mut self, outcome: Outcome) -> Option<Event> {
         match outcome {
             Outcome::Event(event) => Some(event),
+            // A delete came first: it needs neither the machine nor the agent.
+            Outcome::Up { .. } if self.life.death().is_some() => Some(Event::CameUp),
             Outcome::Up { machine, connection, steps } => {
-                self.machine = Some(machine);
-                self.steps = steps;
                 let timeout_ms = u64::from(self.record.spec.timeout_seconds) * 1000;
                 self.record.phase =
                     Phase::Running { deadline_boot_ms: self.node.clock.boot_ms() + timeout_ms };
-                self.guest.send_replace(Some(connection));
+                // One that is not written down would be taken for half made by the next process, and buried.
+                if let Err(error) = self.node.records.write(&self.record) {
+                    return Some(Event::BringUpFailed(format!("its record cannot be written: {error}")));
+                }
+                self.steps = steps;
+                self.connected(&machine, connection);
+                self.machine = Some(machine);
                 Some(Event::CameUp)
             }
         }
@@ -256,22 +282,33 @@ impl Task {
         Event::EngineExited { out_of_memory: exit.out_of_memory, evidence: exit.evidence }
     }
 
-    fn disconnected(&mut self) -> Option<Event> {
+    fn connected(&mut self, machine: &Machine, connection: Connection) {
+        self.pulse = Some(pulse(self.node.clone(), machine.clone(), connection.clone()));
+        self.guest.send_replace(Some(connection));
+    }
+
+    fn hang_up(&mut self) {
         self.guest.send_replace(None);
+        (self.redial, self.pulse) = (None, None);
+    }
+
+    fn disconnected(&mut self) -> Option<Event> {
+        self.hang_up();
         let machine = self.machine.as_ref()?;
         tracing::info!(sandbox = %self.record.id, "the agent's connection broke; dialling again");
         self.redial = Some(redial(&self.node, machine, &self.record));
         None
     }
 
-    fn redialled(&mut self, result: Result<Connection, String>) -> Option<Event> {
+    fn redialled(&mut self, result: Result<Connection, Event>) -> Option<Event> {
         self.redial = None;
-        match result {
-            Ok(connection) => {
-                self.guest.send_replace(Some(connection));
+        match (result, self.machine.clone()) {
+            (Ok(connection), Some(machine)) => {
+                self.connected(&machine, connection);
                 None
             }
-            Err(evidence) => Some(Event::AgentLost(evidence)),
+            (Ok(_), None) => None,
+            (Err(event), _) => Some(event),
         }
     }
 
@@ -377,15 +414,50 @@ fn claim(node: &Node, record: &Record) -> Claim {
     }
 }
 
-fn redial(node: &Arc<Node>, machine: &Machine, record: &Record) -> Doing<Result<Connection, String>> {
+fn redial(node: &Arc<Node>, machine: &Machine, record: &Record) -> Doing<Result<Connection, Event>> {
     let (node, machine, record) = (node.clone(), machine.clone(), record.clone());
     Box::pin(async move {
-        let result = dial(&node, &machine, &record, AGENT_RECONNECT_BOUND).await;
-        if result.is_err() && tokio::time::timeout(EXIT_GRACE, machine.exited()).await.is_ok() {
-            // The agent is silent because its machine has ended: that is the cause to record.
-            return pending().await;
+        match dial(&node, &machine, &record, node.pulse.silence_max).await {
+            Ok(connection) => Ok(connection),
+            Err(evidence) => Err(diagnose(&node, &machine, evidence).await),
         }
-        result
+    })
+}
+
+fn pulse(node: Arc<Node>, machine: Machine, connection: Connection) -> Doing<Event> {
+    Box::pin(async move {
+        let evidence = node.pulse.lost(&connection).await;
+        diagnose(&node, &machine, evidence).await
+    })
+}
+
+/// Who it was that fell silent: an engine that lives grants a connection even if its agent does not.
+async fn diagnose(node: &Node, machine: &Machine, mut evidence: String) -> Event {
+    if tokio::time::timeout(EXIT_GRACE, machine.exited()).await.is_ok() {
+        // The agent is silent because its machine has ended: that is the cause to record.
+        return pending().await;
+    }
+    let dialled = node.engine.dial_agent(machine, DIAGNOSIS_BOUND).await;
+    let condition = node.engine.condition(&machine.id).await;
+    if !condition.is_empty() {
+        evidence.push_str("; ");
+        evidence.push_str(&condition);
+    }
+    match dialled {
+        Err(engine::Error::Timeout { .. }) => {
+            let evidence = format!("the sandbox's kernel does not answer: {evidence}");
+            Event::EngineExited { out_of_memory: false, evidence }
+        }
+        _ => Event::AgentLost(evidence),
+    }
+}
+
+/// Takes down what an earlier process left, a few sandboxes at a time.
+fn bury(node: Arc<Node>, id: SandboxId) -> Doing<Outcome> {
+    Box::pin(async move {
+        // The semaphore is never closed, so an error cannot happen; without a permit it is merely sooner.
+        let _permit = node.burials.acquire().await.ok();
+        tear_down(node.clone(), id, Duration::ZERO).await
     })
 }
 
