@@ -49,7 +49,7 @@ const SWEEP_BOUND: Duration = Duration::from_secs(10);
 /// Something that is there because of a site.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Trace {
-    /// `process`, `cgroup`, `mount`, `loop`, `file`.
+    /// `process`, `cgroup`, `mount`, `loop`, `file`, `record`.
     pub kind: &'static str,
     /// What it is called.
     pub name: String,
@@ -63,6 +63,7 @@ pub fn traces(site: &Site) -> Vec<Trace> {
     traces.extend(mounts(&data, &run));
     traces.extend(loops(&data));
     traces.extend(files(&data, &run));
+    traces.extend(records(&data));
     traces.sort();
     traces
 }
@@ -140,7 +141,7 @@ fn loops(data: &Path) -> Vec<Trace> {
 fn files(data: &Path, run: &Path) -> Vec<Trace> {
     let node = data.join("node");
     let is_base = |path: &Path| name(path).starts_with("base-") && name(path).ends_with(".img");
-    let places = ["records", "engine/disks", "engine/bundles"].map(|place| node.join(place));
+    let places = ["engine/disks", "engine/bundles"].map(|place| node.join(place));
     let runs = ["engine/netns", "engine/runsc"].map(|place| run.join(place));
     let mut found: Vec<PathBuf> = places.into_iter().chain(runs).flat_map(entries).collect();
     found.retain(|path| !is_base(path));
@@ -153,6 +154,12 @@ fn files(data: &Path, run: &Path) -> Vec<Trace> {
     found.sort();
     found.dedup();
     found.into_iter().map(|path| Trace { kind: "file", name: path.display().to_string() }).collect()
+}
+
+/// What a node remembers of sandboxes. It does so until control has heard of their end.
+fn records(data: &Path) -> Vec<Trace> {
+    let records = entries(data.join("node/records")).into_iter();
+    records.map(|path| Trace { kind: "record", name: path.display().to_string() }).collect()
 }
 
 fn is_draft(path: &Path) -> bool {

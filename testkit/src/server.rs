@@ -197,7 +197,7 @@ impl Server {
     /// # Panics
     /// When it is not ours.
     pub fn runs(&mut self) -> bool {
-        matches!(self.process.try_wait().expect("it is ours"), None)
+        self.process.try_wait().expect("it is ours").is_none()
     }
 
     /// Stops it as a service manager would.

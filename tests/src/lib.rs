@@ -4,8 +4,8 @@
 //! test of each, on the engine named. `tests/fleet.rs` tells them on the fake
 //! engine, `tests/metal.rs` on the real ones.
 
-pub mod python;
 pub mod crash;
+pub mod python;
 pub mod stories;
 
 /// The id in an answer that shows a sandbox.

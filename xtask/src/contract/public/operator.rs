@@ -64,6 +64,7 @@ fn nodes() -> Operation {
         engine_version: "release-20260101.0".into(),
         capacity: Capacity { sandboxes: 1000, vcpu: 64, memory_mib: 15_360 },
         used: Capacity { sandboxes: 1, vcpu: 2, memory_mib: 2048 },
+        leaks: [("netns".to_owned(), 0)].into(),
         images: vec![digest()],
     };
     let node = NodeStatus { address: "/run/atoll/node.sock".into(), reachable: true, report: Some(report) };
