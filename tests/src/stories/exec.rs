@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
-use testkit::lab::{Builder, Lab};
+use testkit::lab::{Builder, Lab, eventually};
 
 use super::{PATIENCE_SECONDS, execute, many, run, sandbox};
 
@@ -106,6 +106,93 @@ pub async fn what_cannot_be_started_is_named(lab: Builder) {
         let answer = execute(&lab, &id, body).await.expect(400).json();
         assert_eq!(answer["errors"][0]["field"], "command", "{answer}");
     }
+    lab.end().await;
+}
+
+pub async fn input_is_read_to_its_end(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let counted = json!({ "command": "wc -c", "stdin": "x".repeat(many(3_000_000)) });
+    let ended = execute(&lab, &id, counted).await.expect(200).json();
+    assert_eq!(ended["stdout"].as_str().unwrap().trim(), many(3_000_000).to_string());
+    let bytes = json!({ "argv": ["od", "-An", "-tx1"], "stdin_base64": "AP8=" });
+    assert_eq!(execute(&lab, &id, bytes).await.expect(200).json()["stdout"], " 00 ff\n");
+    // Nobody has to read it.
+    let unread = json!({ "command": "exit 4", "stdin": "x".repeat(many(3_000_000)) });
+    assert_eq!(execute(&lab, &id, unread).await.expect(200).json()["exit_code"], 4);
+    let streamed = stream(&lab, &id, json!({ "argv": ["cat"], "stdin": "a\nb" })).await;
+    assert_eq!(said(&streamed, "stdout"), b"a\nb");
+    lab.end().await;
+}
+
+pub async fn ten_megabytes_of_output_are_exact(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let bytes = many(10 * 1024 * 1024);
+    let command = format!("yes 0123456789abcde | head -c {bytes}");
+    let ended = run(&lab, &id, &command).await;
+    let expect = "0123456789abcde\n".repeat(bytes / 16 + 1);
+    assert!(ended["stdout"].as_str().unwrap() == &expect[..bytes], "other output than was written");
+    assert_eq!(ended.get("truncated"), None);
+    lab.end().await;
+}
+
+pub async fn a_batch_runs_in_order_at_once_or_until_one_fails(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let path = format!("/v1/sandbox/{id}/process/batch");
+    let commands = ["echo a > list", "echo b >> list; exit 2", "cat list"]
+        .map(|command| json!({ "command": command, "timeout": PATIENCE_SECONDS }));
+    let all = lab.api.post(&path, json!({ "commands": commands })).await.expect(200).json();
+    assert_eq!(
+        (&all["items"][1]["exit_code"], &all["items"][2]["stdout"]),
+        (&json!(2), &json!("a\nb\n")),
+        "{all}"
+    );
+    let some =
+        lab.api.post(&path, json!({ "commands": commands, "stop_on_error": true })).await.expect(200).json();
+    assert_eq!(
+        (&some["items"][0]["exit_code"], &some["items"][1]["exit_code"]),
+        (&json!(0), &json!(2)),
+        "{some}"
+    );
+    assert_eq!(some["items"][2]["error"]["code"], "not_run");
+    // Each waits for the other: one after the other they would never end.
+    let meet = |mine: &str, other: &str| json!({ "command": format!("touch {mine}; while ! test -e {other}; do sleep 0.02; done"), "timeout": 60 });
+    let pair = json!({ "commands": [meet("x", "y"), meet("y", "x")], "parallel": true });
+    let met = lab.api.post(&path, pair).await.expect(200).json();
+    assert_eq!(
+        (&met["items"][0]["exit_code"], &met["items"][1]["exit_code"]),
+        (&json!(0), &json!(0)),
+        "{met}"
+    );
+    lab.end().await;
+}
+
+pub async fn a_sandbox_is_made_to_run_something(lab: Builder) {
+    let lab = lab.start().await;
+    let headers = [("idempotency-key", "run-once")];
+    let body = json!({ "run": { "command": "echo x >> ran; cat ran", "timeout": PATIENCE_SECONDS } });
+    let made = lab.api.post_with("/v1/sandbox", &headers, body.clone()).await.expect(201).json();
+    assert_eq!(made["executed"], json!({ "exit_code": 0, "stdout": "x\n", "stderr": "" }));
+    let again = lab.api.post_with("/v1/sandbox", &headers, body).await.expect(201).json();
+    assert_eq!((&again["id"], again.get("executed")), (&made["id"], None));
+    assert_eq!(run(&lab, made["id"].as_str().unwrap(), "cat ran").await["stdout"], "x\n");
+    lab.api.post("/v1/sandbox", json!({ "run": {} })).await.expect(400);
+    assert_eq!(lab.api.get("/v1/sandboxes").await.expect(200).json()["total_items"], 1);
+    lab.end().await;
+}
+
+pub async fn a_timeout_ends_the_whole_group(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let family = "sleep 1000 & echo $! > child; sleep 1000";
+    let ended = execute(&lab, &id, json!({ "command": family, "timeout": 1 })).await.expect(200).json();
+    assert_eq!((&ended["exit_code"], &ended["timed_out"]), (&json!(124), &json!(true)));
+    eventually("the child is gone", async || {
+        run(&lab, &id, "kill -0 $(cat child) 2> /dev/null").await["exit_code"] != 0
+    })
+    .await;
     lab.end().await;
 }
 

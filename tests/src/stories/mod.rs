@@ -6,6 +6,7 @@ pub mod exec;
 pub mod files;
 pub mod life;
 pub mod limits;
+pub mod processes;
 
 use serde_json::{Value, json};
 use testkit::http::Answer;
