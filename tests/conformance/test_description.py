@@ -1,0 +1,86 @@
+"""The API's own description, `/v1/openapi.json`, against its answers: whatever is asked in its terms, sense or
+nonsense, is answered as it says, and nothing makes the server fail.
+
+What is asked is made up by schemathesis, the same in every run.
+"""
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import load_all_checks, not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from conftest import KEY, URL
+
+EXAMPLES = 20
+ANSWER_SECONDS_MAX = 60
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    unsupported_method,
+    ignored_auth,
+]
+# Answered for as long as the client listens: looked at by tests of their own.
+ENDLESS = "text/event-stream"
+
+load_all_checks()
+# Keys are ours: with one made up, nothing but 401 would be heard. That they are looked at is a check of its own.
+config = schemathesis.Config.from_dict({"generation": {"with-security-parameters": False}})
+description = schemathesis.openapi.from_url(f"{URL}/v1/openapi.json", config=config)
+
+
+@pytest.fixture(scope="module")
+def target():
+    """The sandbox that what is made up is asked of. It may end of it, and is then made anew."""
+    with httpx.Client(base_url=URL, headers={"authorization": KEY}, timeout=ANSWER_SECONDS_MAX) as http:
+        yield Target(http)
+        # Whatever was made is taken away again.
+        while items := http.get("/v1/sandboxes?page-size=100").json()["items"]:
+            for item in items:
+                http.delete(f"/v1/sandbox/{item['id']}")
+
+
+class Target:
+    def __init__(self, http):
+        self.http, self.id = http, None
+
+    def sandbox(self):
+        if self.id is None or self.http.get(f"/v1/sandbox/{self.id}").json().get("state") != "running":
+            made = self.http.post("/v1/sandbox", json={"timeout": 1800})
+            assert made.status_code == 201, made.text
+            self.id = made.json()["id"]
+        return self.id
+
+
+def is_endless(case):
+    answers = case.operation.definition.raw["responses"].values()
+    return any(ENDLESS in answer.get("content", {}) for answer in answers)
+
+
+@description.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_answers_are_as_described(case, target):
+    if "sandbox_id" in case.path_parameters and case.method != "DELETE":
+        case.path_parameters["sandbox_id"] = target.sandbox()
+    if is_endless(case):
+        pytest.skip("answers for as long as it is listened to")
+    answer = case.call(headers={"authorization": KEY}, timeout=ANSWER_SECONDS_MAX)
+    case.validate_response(answer, checks=CHECKS, headers={"authorization": KEY})
