@@ -71,6 +71,28 @@ def home(sandbox):
     return path
 
 
+@pytest.fixture
+def team(connect, http):
+    """Makes clients of teams of their own, which are gone after the test."""
+    undo = []
+
+    def made(path, **fields):
+        answer = http.post(path, json=fields)
+        assert answer.status_code == 201, answer.text
+        undo.append(f"{path}/{answer.json()['id']}")
+        return answer.json()
+
+    def team(**limits):
+        name = f"team-{next(numbers)}"
+        owner = made("/v1/team", name=name, limits=limits)
+        return connect(api_key=made("/v1/key", name=name, scopes=["team"], team=owner["id"])["key"])
+
+    yield team
+    for path in reversed(undo):
+        answer = http.delete(path)
+        assert answer.status_code == 204, answer.text
+
+
 @pytest.fixture(scope="session")
 def http():
     """The same server, asked without the SDK."""

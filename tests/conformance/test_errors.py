@@ -114,30 +114,27 @@ def test_our_own_header_is_the_one_that_counts(http):
     assert answer.status_code == 401
 
 
-def test_who_asks_too_often_is_told_when_to_come_back(connect, http):
-    team = http.post("/v1/team", json={"name": "hasty", "limits": {"requests_per_second": 2}})
-    assert team.status_code == 201, team.text
-    key = http.post("/v1/key", json={"name": "hasty", "scopes": ["team"], "team": team.json()["id"]})
-    assert key.status_code == 201, key.text
-    hasty = connect(api_key=key.json()["key"])
+def test_who_asks_too_often_is_told_when_to_come_back(team):
+    hasty = team(requests_per_second=1, requests_burst=2)
     with pytest.raises(Leap0RateLimitError) as caught:
-        for _ in range(1000):
+        for _ in range(100):
             hasty.sandboxes.list()
     assert caught.value.retryable and int(caught.value.headers["retry-after"]) >= 1
-    assert http.delete(f"/v1/key/{key.json()['id']}").status_code == 204
-    refusal(Leap0Error, 401, lambda: hasty.sandboxes.list())
-    assert http.delete(f"/v1/team/{team.json()['id']}").status_code == 204
 
 
-def test_other_teams_have_nothing_of_ours(connect, http, sandbox):
-    team = http.post("/v1/team", json={"name": "others"}).json()["id"]
-    key = http.post("/v1/key", json={"name": "others", "scopes": ["team"], "team": team}).json()
-    others = connect(api_key=key["key"])
+def test_other_teams_have_nothing_of_ours(team, sandbox):
+    others = team()
     assert others.sandboxes.list().total_items == 0
     refusal(Leap0NotFoundError, 404, lambda: others.get_sandbox(sandbox.id))
     refusal(Leap0NotFoundError, 404, lambda: others.sandboxes.delete(sandbox.id))
-    http.delete(f"/v1/key/{key['id']}")
-    http.delete(f"/v1/team/{team}")
+
+
+def test_a_team_has_so_many_sandboxes_and_no_more(team):
+    small = team(sandboxes=1)
+    made = small.sandboxes.create()
+    refusal(Leap0ConflictError, 409, small.sandboxes.create)
+    made.delete()
+    small.sandboxes.create().delete()
 
 
 def test_a_server_that_is_not_there_is_worth_a_retry(connect):

@@ -49,3 +49,8 @@ async fn the_leap0_sdk_works_unmodified() {
 async fn deep_agents_of_langchain_work_unmodified() {
     conforms(&["test_langchain.py"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_api_says_of_itself_is_true() {
+    conforms(&["test_description.py"]).await;
+}

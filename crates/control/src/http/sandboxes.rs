@@ -131,13 +131,14 @@ fn memory(fields: &mut Fields) -> u32 {
     memory
 }
 
-/// Only the policy that forbids nothing, and nothing in it that would mean more.
+/// Only the policy that forbids nothing, and nothing in it that would mean more. It is shown as it was
+/// given, but for nulls, which are the same as nothing.
 fn network_policy(fields: &mut Fields) -> Option<Value> {
-    let policy = fields.take("network_policy")?;
-    let Value::Object(object) = &policy else {
+    let Value::Object(mut object) = fields.take("network_policy")? else {
         fields.wrong("network_policy", "must be an object");
         return None;
     };
+    object.retain(|_, value| !value.is_null());
     match object.get("mode") {
         Some(Value::String(mode)) if mode == "allow-all" => {}
         Some(Value::String(mode)) if mode == "deny-all" || mode == "custom" => {
@@ -149,12 +150,12 @@ fn network_policy(fields: &mut Fields) -> Option<Value> {
         _ => fields.wrong("network_policy.mode", "must be \"allow-all\""),
     }
     for rule in ["allow_domains", "allow_cidrs", "transforms"] {
-        let empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        let empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
         if !object.get(rule).is_none_or(empty) {
             fields.wrong(format!("network_policy.{rule}"), "is not supported yet; leave it out or send []");
         }
     }
-    Some(policy)
+    Some(Value::Object(object))
 }
 
 /// `GET /v1/sandbox/{id}`.
@@ -226,6 +227,8 @@ fn page(mut query: Query) -> Result<Page> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::store::Paging;
 
@@ -243,8 +246,15 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_is_shown_without_nulls() {
+        let body = json!({"network_policy": {"mode": "allow-all", "allow_domains": [], "transforms": null}});
+        let mut fields = Fields::parse(body.to_string().as_bytes()).unwrap();
+        let shown = network_policy(&mut fields).unwrap();
+        assert_eq!(shown, json!({"mode": "allow-all", "allow_domains": []}));
+    }
+
+    #[test]
     fn a_create_body_is_bounded_field_by_field() {
-        use serde_json::json;
         check_order(json!({}), &[]);
         check_order(
             json!({"template_name": null, "vcpu": null, "mounts": null, "network_policy": null}),
