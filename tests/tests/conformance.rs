@@ -42,7 +42,7 @@ async fn conforms(files: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leap0_sdk_works_unmodified() {
-    conforms(&["test_not_yet.py"]).await;
+    conforms(&["test_sandboxes.py", "test_processes.py", "test_errors.py", "test_not_yet.py"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
