@@ -197,10 +197,9 @@ pub async fn a_lost_connection_kills_unless_it_was_to_detach(lab: Builder) {
         drop(events);
         let alive = format!("kill -0 {pid}");
         if survives {
-            let beat = format!(
-                "a=$(cat beat-detach); while test \"$a\" = \"$(cat beat-detach)\"; do sleep 0.05; done"
-            );
-            assert_eq!(run(&lab, &id, &beat).await["exit_code"], 0);
+            let beat =
+                "a=$(cat beat-detach); while test \"$a\" = \"$(cat beat-detach)\"; do sleep 0.05; done";
+            assert_eq!(run(&lab, &id, beat).await["exit_code"], 0);
             lab.api.delete(&at(&id, started["id"].as_str().unwrap())).await.expect(204);
         }
         eventually("the process is gone", async || run(&lab, &id, &alive).await["exit_code"] != 0).await;
