@@ -9,7 +9,9 @@ use crate::connection::stream::Stream;
 use crate::{failure, file, process, pty, status};
 
 /// The requests this agent knows, by their `op`.
-const KNOWN: [&str; 6] = ["exec", "read_file", "write_file", "process", "pty", "status"];
+const KNOWN: [&str; 10] = [
+    "exec", "read_file", "write_file", "process", "pty", "read_files", "write_files", "file", "walk", "status",
+];
 
 /// Does what is asked.
 pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
@@ -22,6 +24,10 @@ pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
         Request::WriteFile(write) => file::write(&agent.files, &claimed.sandbox, stream, write).await,
         Request::Process(call) => process::call(agent, stream, call).await,
         Request::Pty(call) => pty::call(agent, claimed, stream, call).await,
+        Request::ReadFiles { paths } => file::read_all(&agent.files, &claimed.sandbox, stream, paths).await,
+        Request::WriteFiles => file::write_all(&agent.files, &claimed.sandbox, stream).await,
+        Request::File(call) => file::call(&agent.files, &claimed.sandbox, stream, call).await,
+        Request::Walk(walk) => file::walk(&agent.files, &claimed.sandbox, stream, walk).await,
         Request::Status => status::status(agent, claimed).await,
         _ => Err(Error::new(ErrorCode::Unsupported, "this agent does not know such a request")),
     }
@@ -44,6 +50,7 @@ fn understand(json: &[u8]) -> Result<Request, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::guest::file::{FileCall, Walk};
     use wire::guest::process::ProcessCall;
     use wire::guest::pty::PtyCall;
     use wire::guest::{Command, Exec, Part, ReadFile, WriteFile};
@@ -65,6 +72,10 @@ mod tests {
             Request::WriteFile(WriteFile { path: "/a".into(), mode: None }),
             Request::Process(ProcessCall::List),
             Request::Pty(PtyCall::List),
+            Request::ReadFiles { paths: vec!["/a".into()] },
+            Request::WriteFiles,
+            Request::File(FileCall::Stat { path: "/a".into() }),
+            Request::Walk(Walk::List { path: "/a".into(), recursive: false, exclude: Vec::new() }),
             Request::Status,
         ];
         for (request, op) in requests.iter().zip(KNOWN) {

@@ -3,7 +3,9 @@
 //! Every file operation opens through [`Root::open`] and goes on with
 //! descriptors, so where a path can lead is decided in this one place.
 
-use std::os::fd::OwnedFd;
+use std::ffi::OsString;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
@@ -82,6 +84,30 @@ impl Root {
         Ok(at)
     }
 
+    /// Where an open file is, as paths go here.
+    pub fn path_of(&self, fd: &OwnedFd) -> Result<PathBuf> {
+        let path = rustix::fs::readlinkat(CWD, link_to(fd), Vec::new())?;
+        let path = PathBuf::from(OsString::from_vec(path.into_bytes()));
+        match self {
+            Self::Machine => Ok(path),
+            Self::Confined { path: root, .. } => {
+                Ok(Path::new("/").join(path.strip_prefix(root).map_err(|_| Errno::NOENT)?))
+            }
+        }
+    }
+
+    /// A path that means what `path` means here, for calls that take no descriptor. Links are followed, unless `flags` has
+    /// `NOFOLLOW`.
+    pub fn through(&self, path: &Path, flags: OFlags) -> Result<Through> {
+        match self {
+            Self::Machine => Ok(Through { path: path.to_owned(), _held: None }),
+            Self::Confined { .. } => {
+                let held = self.open(path, flags | OFlags::PATH)?;
+                Ok(Through { path: link_to(&held), _held: Some(held) })
+            }
+        }
+    }
+
     /// Where `path` is for processes, which know nothing of this root.
     pub fn outside(&self, path: &Path) -> PathBuf {
         match self {
@@ -89,6 +115,17 @@ impl Root {
             Self::Confined { path: root, .. } => root.join(path.strip_prefix("/").unwrap_or(path)),
         }
     }
+}
+
+/// A path that leads to one file as long as this lives.
+pub struct Through {
+    /// The path.
+    pub path: PathBuf,
+    _held: Option<OwnedFd>,
+}
+
+fn link_to(fd: &OwnedFd) -> PathBuf {
+    format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
 }
 
 fn open_confined(dir: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd> {

@@ -31,6 +31,11 @@ impl Content {
         Self { body, what, bytes_max, bytes_read: 0, idle }
     }
 
+    /// Whether it says of itself that there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.body.size_hint().exact() == Some(0)
+    }
+
     /// Refuses a body that says of itself that it is too large.
     pub fn check_announced_size(&self) -> Result<()> {
         if self.body.size_hint().lower() > self.bytes_max { Err(self.too_large()) } else { Ok(()) }

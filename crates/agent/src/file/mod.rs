@@ -3,14 +3,35 @@
 //! The kernel decides what the user may: each operation runs in a thread that
 //! has taken the user's identity on, and ends with the operation. A thread never
 //! serves twice, so there is no identity to give back.
+//!
+//! Everything around is hostile: while an operation runs, any name may become a
+//! link to somewhere else. So trees are entered by descriptor, one name at a
+//! time, and no link on the way is followed ([`tree`]).
 
+mod bundles;
+mod call;
+mod directory;
+mod entry;
+mod fresh;
+mod hearing;
+mod info;
 mod lines;
+mod operations;
+mod pattern;
+mod place;
 mod read;
+mod search;
+mod telling;
+mod tree;
 mod write;
 
+pub use bundles::{read_all, write_all};
+pub use call::call;
 pub use read::read;
+pub use search::walk;
 pub use write::write;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, oneshot};
@@ -21,6 +42,8 @@ use crate::sandbox::users::Identity;
 
 /// Threads for file operations at once; more operations wait.
 const THREADS_MAX: usize = 64;
+/// Edits at once, of those threads: each holds its file in memory.
+const EDITS_MAX: usize = 2;
 /// Stack of a thread, in bytes.
 const STACK_BYTES: usize = 128 * 1024;
 /// Pieces of a file on their way between a thread and the event loop, each [`PIECE_BYTES`] at most.
@@ -30,13 +53,17 @@ const PIECE_BYTES: usize = wire::guest::frame::DATA_BYTES_MAX;
 
 /// What a file operation came to; an error of the receiver means that the thread is gone.
 pub type Ending<T> = oneshot::Receiver<Result<T, Error>>;
+type Ended<T> = Result<Result<T, Error>, oneshot::error::RecvError>;
 
 /// Threads for file operations.
-pub struct Files(Arc<Semaphore>);
+pub struct Files {
+    threads: Arc<Semaphore>,
+    edits: Arc<Semaphore>,
+}
 
 impl Default for Files {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(THREADS_MAX)))
+        Self { threads: Arc::new(Semaphore::new(THREADS_MAX)), edits: Arc::new(Semaphore::new(EDITS_MAX)) }
     }
 }
 
@@ -47,9 +74,7 @@ impl Files {
         identity: Option<Arc<Identity>>,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<Ending<T>, Error> {
-        let no_thread =
-            |why: String| Error::new(ErrorCode::Io, format!("no thread for a file operation: {why}"));
-        let turn = self.0.clone().acquire_owned().await.map_err(|error| no_thread(error.to_string()))?;
+        let turn = self.threads.clone().acquire_owned().await.map_err(no_thread)?;
         let (sender, ending) = oneshot::channel();
         let thread = std::thread::Builder::new().name("file".into()).stack_size(STACK_BYTES);
         let spawned = thread.spawn(move || {
@@ -58,19 +83,23 @@ impl Files {
             let _ = sender.send(result);
             drop(turn);
         });
-        spawned.map(|_| ending).map_err(|error| no_thread(error.to_string()))
+        spawned.map(|_| ending).map_err(no_thread)
     }
 }
 
+fn no_thread(why: impl std::fmt::Display) -> Error {
+    Error::new(ErrorCode::Io, format!("no thread for a file operation: {why}"))
+}
+
 /// Waits for the end of an operation.
-async fn ended<T>(ending: Ending<T>) -> Result<T, Error> {
+async fn ended<T>(ending: impl Future<Output = Ended<T>>) -> Result<T, Error> {
     ending.await.unwrap_or_else(|_| Err(Error::new(ErrorCode::Io, "the file operation was lost")))
 }
 
-fn is_a_directory(path: &std::path::Path) -> Error {
+fn is_a_directory(path: &Path) -> Error {
     failure::of(path.display(), rustix::io::Errno::ISDIR)
 }
 
-fn not_a_regular_file(path: &std::path::Path) -> Error {
+fn not_a_regular_file(path: &Path) -> Error {
     failure::invalid(format!("{}: not a regular file", path.display()))
 }

@@ -4,65 +4,25 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rustix::fs::{FileType, OFlags};
-use tokio::sync::mpsc;
-use wire::guest::frame::Channel;
 use wire::guest::{Done, Error, Head, Outcome, Part, ReadFile};
 
-use super::{Files, PIECE_BYTES, PIECES_MAX, lines};
+use super::telling::{Teller, telling};
+use super::{Files, PIECE_BYTES, lines};
 use crate::connection::stream::Stream;
 use crate::failure;
 use crate::root::Root;
 use crate::sandbox::Sandbox;
 
-/// What the thread hands over.
-enum Piece {
-    Size(u64),
-    Data(Bytes),
-}
-
 /// Sends a part of a file: its size first, then the bytes.
 pub async fn read(files: &Files, sandbox: &Arc<Sandbox>, stream: &Stream, read: ReadFile) -> Outcome {
-    let (sender, mut pieces) = mpsc::channel(PIECES_MAX);
-    let path = sandbox.absolute(&read.path);
-    let root = sandbox.root.clone();
-    let identity = Some(sandbox.identity.clone());
-    let work = move || Reading { root, path, pieces: sender }.run(read.part);
-    let ending = tokio::select! {
-        ending = files.start(identity, work) => ending?,
-        () = stream.cancelled() => return Err(failure::cancelled()),
-    };
-    let relay = async {
-        while let Some(piece) = pieces.recv().await {
-            match piece {
-                Piece::Size(size_bytes) => stream.head(&Head::File { size_bytes }).await,
-                Piece::Data(bytes) => {
-                    if !stream.send(Channel::Stdout, bytes).await {
-                        return;
-                    }
-                }
-            }
-        }
-    };
-    tokio::select! {
-        () = relay => {}
-        () = stream.cancelled() => return Err(failure::cancelled()),
-    }
-    // If the connection broke, the thread waits to hand more over, and must hear that nobody takes it.
-    drop(pieces);
-    let bytes = super::ended(ending).await?;
-    Ok(Done::Read { bytes })
-}
-
-/// The thread's side.
-struct Reading {
-    root: Arc<Root>,
-    path: PathBuf,
-    pieces: mpsc::Sender<Piece>,
+    let bytes = telling(files, sandbox, stream, move |sandbox, teller| {
+        run(&sandbox.root, &sandbox.absolute(&read.path), read.part, &teller)
+    });
+    Ok(Done::Read { bytes: bytes.await? })
 }
 
 /// From where to where.
@@ -72,39 +32,43 @@ struct Range {
     end: u64,
 }
 
-impl Reading {
-    /// Returns how many bytes were handed over.
-    fn run(self, part: Part) -> Result<u64, Error> {
-        let failed = |error: io::Error| failure::of(self.path.display(), error);
-        let file = open(&self.root, &self.path)?;
-        let size_bytes = file.metadata().map_err(failed)?.len();
-        let range = range(&file, size_bytes, part).map_err(failed)?;
-        self.hand(Piece::Size(size_bytes))?;
-        let mut at = range.start;
-        while at < range.end {
-            let length = (range.end - at).min(PIECE_BYTES as u64) as usize;
-            let mut piece = vec![0; length];
-            match file.read_at(&mut piece, at) {
-                Ok(0) => break,
-                Ok(length) => {
-                    piece.truncate(length);
-                    self.hand(Piece::Data(piece.into()))?;
-                    at += length as u64;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(error)),
-            }
+/// The thread's side. Returns how many bytes were said.
+fn run(root: &Root, path: &Path, part: Part, teller: &Teller) -> Result<u64, Error> {
+    let failed = |error: io::Error| failure::of(path.display(), error);
+    let file = open(root, path)?;
+    let size_bytes = file.metadata().map_err(failed)?.len();
+    let Range { start, end } = range(&file, size_bytes, part).map_err(failed)?;
+    teller.head(Head::File { size_bytes })?;
+    let mut at = start;
+    while at < end {
+        let length = (end - at).min(PIECE_BYTES as u64) as usize;
+        let piece = read_piece(&file, at, length).map_err(failed)?;
+        if piece.is_empty() {
+            break;
         }
-        Ok(at - range.start)
+        at += piece.len() as u64;
+        teller.data(piece)?;
     }
+    Ok(at - start)
+}
 
-    fn hand(&self, piece: Piece) -> Result<(), Error> {
-        self.pieces.blocking_send(piece).map_err(|_| failure::cancelled())
+/// Some bytes from a place in a file, so many at most; none at its end.
+pub fn read_piece(file: &File, at: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut piece = vec![0; length];
+    loop {
+        match file.read_at(&mut piece, at) {
+            Ok(length) => {
+                piece.truncate(length);
+                return Ok(piece);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
 /// Opens a regular file. What is something else is looked at, but not opened: that could wait, or do something.
-fn open(root: &Root, path: &Path) -> Result<File, Error> {
+pub fn open(root: &Root, path: &Path) -> Result<File, Error> {
     let failed = |error| failure::of(path.display(), error);
     let check = |fd: &OwnedFd| match FileType::from_raw_mode(rustix::fs::fstat(fd).map_err(failed)?.st_mode) {
         FileType::RegularFile => Ok(()),

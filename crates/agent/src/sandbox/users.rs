@@ -3,6 +3,7 @@
 //! Not through the C library: in a static program it would load the image's
 //! name-service plug-ins into the agent.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -62,6 +63,30 @@ pub fn resolve(root: &Root, spec: &str) -> Result<Identity, Error> {
         return find(&rustix::process::geteuid().as_raw().to_string(), &passwd, &group);
     }
     find(SANDBOX_USER, &passwd, &group).or_else(|_| find("0", &passwd, &group))
+}
+
+/// The number of the user that `spec` (a name or a number) means.
+pub fn user_number(root: &Root, spec: &str) -> Result<u32, Error> {
+    find_user(spec, &read(root, "/etc/passwd")).map(|user| user.uid)
+}
+
+/// The number of the group that `spec` (a name or a number) means.
+pub fn group_number(root: &Root, spec: &str) -> Result<u32, Error> {
+    find_group(spec, &read(root, "/etc/group"))
+}
+
+/// The name of every user that has one; the first, where there are several.
+pub fn user_names(root: &Root) -> BTreeMap<u32, String> {
+    let passwd = read(root, "/etc/passwd");
+    let entries: Vec<Identity> = passwd.lines().filter_map(passwd_entry).collect();
+    entries.into_iter().rev().map(|entry| (entry.uid, entry.name)).collect()
+}
+
+/// The name of every group that has one; the first, where there are several.
+pub fn group_names(root: &Root) -> BTreeMap<u32, String> {
+    let group = read(root, "/etc/group");
+    let entries: Vec<(&str, u32, &str)> = group.lines().filter_map(group_entry).collect();
+    entries.into_iter().rev().map(|(name, gid, _)| (gid, name.to_owned())).collect()
 }
 
 /// The capabilities this process could pass on, and does not.

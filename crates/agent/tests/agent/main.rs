@@ -1,5 +1,6 @@
 //! The real agent as a child process, spoken to over its socket.
 
+mod bundles;
 mod confinement;
 mod endings;
 mod exec;
@@ -7,5 +8,7 @@ mod files;
 mod greeting;
 mod harness;
 mod limits;
+mod operations;
 mod processes;
 mod terminals;
+mod walks;

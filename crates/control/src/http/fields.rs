@@ -195,6 +195,22 @@ impl Fields {
         path.unwrap_or_default()
     }
 
+    /// Paths in a sandbox: at least one, and so many at most.
+    pub fn required_paths(&mut self, name: &str, paths_max: usize) -> Vec<String> {
+        let is_there = self.has(name);
+        let paths = self.strings(name);
+        if !is_there || paths.as_ref().is_some_and(|paths| !(1..=paths_max).contains(&paths.len())) {
+            self.wrong(name, format!("must be a list of 1 to {paths_max} paths"));
+        }
+        let paths = paths.unwrap_or_default();
+        for (index, error) in
+            paths.iter().enumerate().filter_map(|(index, path)| Some((index, path_error(path)?)))
+        {
+            self.wrong(format!("{name}.{index}"), error);
+        }
+        paths
+    }
+
     /// A path in a sandbox.
     pub fn path(&mut self, name: &str) -> Option<String> {
         let path = self.string(name)?;

@@ -21,6 +21,7 @@ mod sse;
 mod teams;
 mod templates;
 
+pub use fields::path_error;
 pub use respond::{chain, error_body};
 pub use router::router;
 pub use serve::serve;

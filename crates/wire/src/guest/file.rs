@@ -148,6 +148,7 @@ pub enum Walk {
 
 /// One file, directory or link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FileInfo {
     /// Its name.
     pub name: String,
@@ -174,6 +175,7 @@ pub struct FileInfo {
 
 /// A line that contains what was looked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Match {
     /// The file's absolute path.
     pub path: String,
@@ -209,6 +211,7 @@ pub struct Watch {
 
 /// Something that happened in a watched directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Change {
     /// It is there now.

@@ -10,5 +10,11 @@ pub const PAGE_SIZE: u32 = 20;
 pub const PAGE_SIZE_MAX: u32 = 100;
 /// Pages.
 pub const PAGE_MAX: u32 = 1_000_000;
+/// Files that one request reads, or edits.
+pub const FILES_MAX: usize = 1000;
+/// Edits of one file in one request.
+pub const EDITS_MAX: usize = 1000;
+/// Levels of a tree.
+pub const TREE_DEPTH: std::ops::RangeInclusive<u32> = 1..=256;
 
 const _: () = assert!(JSON_BYTES_MAX as usize > crate::sandbox::limits::COMMAND_BYTES_MAX * 3 / 2);

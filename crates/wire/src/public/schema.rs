@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::limits::{IDEMPOTENCY_KEY_CHARS_MAX, PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX};
+use super::limits::{FILES_MAX, IDEMPOTENCY_KEY_CHARS_MAX, PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX, TREE_DEPTH};
 use super::{key, team};
 use crate::id::{ALPHABET, SUFFIX_CHARS};
 use crate::sandbox::{State, defaults, limits};
@@ -37,6 +37,17 @@ const NO_NUL: &str = r"^[^\u0000]*$";
 shapes! {
     /// A path inside a sandbox.
     Path = { "type": "string", "minLength": 1, "maxLength": limits::PATH_BYTES_MAX, "pattern": NO_NUL };
+    /// Paths inside a sandbox.
+    Paths = {
+        "type": "array",
+        "minItems": 1,
+        "maxItems": FILES_MAX,
+        "items": { "type": "string", "minLength": 1, "maxLength": limits::PATH_BYTES_MAX, "pattern": NO_NUL },
+    };
+    /// A shell pattern, or a text to look for.
+    Pattern = { "type": "string", "minLength": 1, "maxLength": 4096 };
+    /// Levels of a tree.
+    TreeDepth = { "type": "integer", "minimum": TREE_DEPTH.start(), "maximum": TREE_DEPTH.end() };
     /// An environment.
     Environment = {
         "type": "object",
@@ -164,6 +175,8 @@ shapes! {
     };
     /// Octal permission bits, such as `644`.
     Mode = { "type": "string", "pattern": "^0*[0-7]{1,4}$" };
+    /// The same for a directory to be made.
+    DirectoryMode = { "type": "string", "pattern": "^0*[0-7]{1,4}$", "default": "755" };
     /// Whatever the party asked says; for people.
     FreeForm = {};
 }

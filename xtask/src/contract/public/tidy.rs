@@ -135,18 +135,13 @@ fn unwrap_lines(text: &str) -> String {
     out.replace("\n\n\n", "\n\n").trim().to_owned()
 }
 
-/// Shapes that are one of several, told apart by a field that is one word, or by which field there is: each gets a name
-/// of its own, and what is common to all is moved into each.
+/// Shapes that are one of several, told apart by a field that is one word: each gets a name of its own, and the field
+/// is said to be the one that tells. What is common to all is moved into each.
 pub fn name_variants(shapes: &mut Map<String, Value>) {
     let names: Vec<String> = shapes.keys().cloned().collect();
     for name in names {
         let Some(Value::Array(variants)) = shapes[&name].get("oneOf").cloned() else { continue };
-        let field = discriminator(&variants);
-        let words = match &field {
-            Some((_, words)) => Some(words.clone()),
-            None => variants.iter().map(only_field).collect(),
-        };
-        let Some(words) = words else { continue };
+        let Some((field, words)) = discriminator(&variants) else { continue };
         let common = shapes[&name].clone();
         let mut references = Vec::new();
         let mut mapping = Map::new();
@@ -159,19 +154,12 @@ pub fn name_variants(shapes: &mut Map<String, Value>) {
             shapes.insert(own_name, variant);
         }
         let description = common.get("description").cloned().unwrap_or_default();
-        let mut named = json!({ "description": description, "oneOf": references });
-        if let Some((field, _)) = field {
-            named["discriminator"] = json!({ "propertyName": field, "mapping": mapping });
-        }
-        shapes[&name] = named;
+        shapes[&name] = json!({
+            "description": description,
+            "oneOf": references,
+            "discriminator": { "propertyName": field, "mapping": mapping },
+        });
     }
-}
-
-/// The one field of a variant that has no other.
-fn only_field(variant: &Value) -> Option<String> {
-    let mut fields = variant.get("properties")?.as_object()?.keys();
-    let first = fields.next()?;
-    fields.next().is_none().then(|| first.clone())
 }
 
 /// The field that has another fixed word in each variant, and the words.
@@ -246,10 +234,5 @@ mod tests {
         assert_eq!(shapes["EventItBegan"]["required"], json!(["type", "seq"]));
         assert_eq!(shapes["Event"]["discriminator"]["mapping"]["ended"], "#/components/schemas/EventEnded");
         assert_eq!(shapes["Event"]["oneOf"].as_array().map(Vec::len), Some(2));
-        let build =
-            json!({ "oneOf": [{ "properties": { "done": {} } }, { "properties": { "failed": {} } }] });
-        let mut shapes = Map::from_iter([("Build".to_owned(), build)]);
-        name_variants(&mut shapes);
-        assert!(shapes.contains_key("BuildFailed") && shapes["Build"].get("discriminator").is_none());
     }
 }

@@ -1,20 +1,16 @@
-//! Reading and writing files in a sandbox, piece by piece: no file is ever held whole.
-
-use std::time::Duration;
+//! Reading and writing one file.
 
 use bytes::Bytes;
 use wire::guest::{Done, Head, Outcome, ReadFile, Request, WriteFile};
 use wire::id::{SandboxId, TeamId};
 
+use super::{PIECE_WAIT, another_question, bounded};
 use crate::content::Content;
 use crate::error::{Error, Result};
 use crate::finite::GivenUp;
 use crate::fleet::Fleet;
 use crate::nodes::{GuestAnswer, GuestEvent, NodeFailure, Upload};
 use crate::sandboxes::{explain, ready};
-
-/// How long the agent may take over one piece, or over its last word.
-const PIECE_WAIT: Duration = Duration::from_secs(60);
 
 /// Writes a file. It appears whole or not at all.
 pub async fn write(
@@ -25,37 +21,75 @@ pub async fn write(
     content: &mut Content,
 ) -> Result<()> {
     content.check_announced_size()?;
+    upload(fleet, team, id, Request::WriteFile(file), async |upload| {
+        while let Some(piece) = content.next().await? {
+            upload.send(piece).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Where the bytes of a request to write go.
+pub struct Sink(Upload);
+
+/// Why bytes were not sent to their end.
+pub enum Stopped {
+    /// The node reads no more: the agent has said, or will say, its last word.
+    GivenUp,
+    /// What is sent cannot be had.
+    Failed(Error),
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Sink {
+    /// Sends these bytes, as fast as the agent takes them.
+    pub async fn send(&self, bytes: Bytes) -> Result<(), Stopped> {
+        let sent = bounded("sending the file to the sandbox", PIECE_WAIT, self.0.send(bytes)).await?;
+        sent.map_err(|GivenUp| Stopped::GivenUp)
+    }
+}
+
+/// Asks for something to be written, and sends what `feed` gives.
+pub async fn upload(
+    fleet: &Fleet,
+    team: &TeamId,
+    id: &SandboxId,
+    request: Request,
+    feed: impl AsyncFnOnce(&Sink) -> Result<(), Stopped>,
+) -> Result<()> {
     let node = ready(fleet, team, id).await?;
-    let upload = node.client.guest_upload(id, &Request::WriteFile(file)).await;
-    let (upload, answer) = match upload {
+    let (upload, answer) = match node.client.guest_upload(id, &request).await {
         Ok(call) => call,
         Err(failure) => return Err(explain(fleet, id, failure).await),
     };
     let outcome = async { last_word(answer.await?).await };
     tokio::pin!(outcome);
+    let sink = Sink(upload);
     let outcome = tokio::select! {
         // The last word may come early: a full disk, a forbidden place.
         outcome = &mut outcome => outcome,
-        sent = send(content, upload) => match sent? {
-            Ok(()) | Err(GivenUp) => bounded("the agent's last word on the file", outcome).await?,
-        },
+        fed = feed(&sink) => {
+            match fed {
+                // If nobody reads it any more, the last word is on its way.
+                Ok(()) => drop(sink.0.finish().await),
+                Err(Stopped::GivenUp) => {}
+                Err(Stopped::Failed(error)) => return Err(error),
+            }
+            bounded("the agent's last word on the file", PIECE_WAIT, outcome).await?
+        }
     };
     match outcome {
         Ok(Ok(Done::Write { .. })) => Ok(()),
-        Ok(Ok(_)) => Err(Error::Broken("the agent answered another question".into())),
+        Ok(Ok(_)) => Err(another_question()),
         Ok(Err(error)) => Err(Error::Guest(error)),
         Err(failure) => Err(explain(fleet, id, failure).await),
     }
-}
-
-/// Sends all of the content. Outer errors are the client's, the inner one says that the node reads no more.
-async fn send(content: &mut Content, upload: Upload) -> Result<Result<(), GivenUp>> {
-    while let Some(piece) = content.next().await? {
-        if bounded("sending the file to the sandbox", upload.send(piece)).await?.is_err() {
-            return Ok(Err(GivenUp));
-        }
-    }
-    Ok(upload.finish().await)
 }
 
 async fn last_word(mut answer: GuestAnswer) -> Result<Outcome, NodeFailure> {
@@ -64,11 +98,6 @@ async fn last_word(mut answer: GuestAnswer) -> Result<Outcome, NodeFailure> {
             return Ok(outcome);
         }
     }
-}
-
-async fn bounded<T>(what: &'static str, wait: impl Future<Output = T>) -> Result<T> {
-    let slow = |_| Error::Slow { what, seconds: PIECE_WAIT.as_secs() };
-    tokio::time::timeout(PIECE_WAIT, wait).await.map_err(slow)
 }
 
 /// A file that is being read.
@@ -86,7 +115,7 @@ pub async fn read(fleet: &Fleet, team: &TeamId, id: &SandboxId, file: ReadFile) 
         let first = answer.next().await?;
         Ok((answer, first))
     };
-    match bounded("opening the file", open).await? {
+    match bounded("opening the file", PIECE_WAIT, open).await? {
         Ok((answer, GuestEvent::Head(Head::File { .. }))) => Ok(Reading { answer, early: None }),
         Ok((answer, GuestEvent::End(Ok(done)))) => Ok(Reading { answer, early: Some(Ok(done)) }),
         Ok((_, GuestEvent::End(Err(error)))) => Err(Error::Guest(error)),
@@ -100,12 +129,12 @@ impl Reading {
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         let event = match self.early.take() {
             Some(outcome) => GuestEvent::End(outcome),
-            None => bounded("the next piece of the file", self.answer.next()).await??,
+            None => bounded("the next piece of the file", PIECE_WAIT, self.answer.next()).await??,
         };
         match event {
             GuestEvent::Data(_, bytes) => Ok(Some(bytes)),
             GuestEvent::End(Ok(Done::Read { .. })) => Ok(None),
-            GuestEvent::End(Ok(_)) => Err(Error::Broken("the agent answered another question".into())),
+            GuestEvent::End(Ok(_)) => Err(another_question()),
             GuestEvent::End(Err(error)) => Err(Error::Guest(error)),
             GuestEvent::Head(_) => Err(Error::Broken("the agent opened the file twice".into())),
         }

@@ -1,4 +1,4 @@
-//! `/v1/sandbox/{id}/filesystem`.
+//! `…/write-file` and `…/read-file`: one file, as it is.
 
 use axum::body::Body;
 use axum::extract::{Extension, RawQuery, Request, State};
@@ -7,18 +7,16 @@ use futures_util::stream;
 use http::{StatusCode, header};
 use wire::guest::{Part, ReadFile, WriteFile};
 
-use super::App;
-use super::body::json_fields;
-use super::extract::InSandbox;
-use super::fields::{Fields, path_error};
-use super::query::Query;
+use super::{MODE_WANTED, octal};
 use crate::content::Content;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::http::App;
+use crate::http::body::json_fields;
+use crate::http::extract::InSandbox;
+use crate::http::fields::{Fields, path_error};
+use crate::http::query::Query;
 use crate::store::Caller;
-
-/// The largest permission bits: `7777`.
-const MODE_MAX: u32 = 0o7777;
 
 /// `POST …/write-file?path=…&permissions=…`: the body is the file.
 pub async fn write_file(
@@ -46,14 +44,9 @@ fn write_order(query: Option<&str>) -> Result<WriteFile> {
     if let Some(error) = path_error(&path) {
         return Err(Error::field("path", error));
     }
-    let mode = query.read("permissions", "octal permission bits such as 644", octal);
+    let mode = query.read("permissions", MODE_WANTED, octal);
     query.finish()?;
     Ok(WriteFile { path, mode })
-}
-
-fn octal(text: &str) -> Option<u32> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= MODE_MAX)
 }
 
 /// `POST …/read-file`: the answer's body is the file; cut off if it cannot be read to its end.
@@ -69,7 +62,7 @@ pub async fn read_file(
         match reading.next().await {
             Ok(piece) => Ok(piece.map(|piece| (piece, reading))),
             Err(error) => {
-                tracing::warn!(error = super::chain(&error), "an answer that had begun is cut off");
+                tracing::warn!(error = crate::http::chain(&error), "an answer that had begun is cut off");
                 Err(error)
             }
         }
