@@ -1,18 +1,24 @@
 //! A client of the public API for stories: short to write, whole answers.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
+
 /// A client that speaks for one key.
 #[derive(Clone)]
 pub struct Client {
-    http: HyperClient<HttpConnector, Full<Bytes>>,
+    http: HyperClient<HttpConnector, RequestBody>,
     base: String,
     key: String,
 }
@@ -88,10 +94,30 @@ impl Client {
     /// Any request of JSON, of a server that may be killed meanwhile: no answer is an answer too.
     pub async fn attempt(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Option<Answer> {
         let headers = [("content-type", "application/json")];
-        let response = self.http.request(self.request(method, path, &headers, body.into())).await.ok()?;
+        let response = self
+            .http
+            .request(self.request(method, path, &headers, Full::new(body.into()).boxed_unsync()))
+            .await
+            .ok()?;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.ok()?.to_bytes();
         Some(Answer { status: parts.status, headers: parts.headers, body })
+    }
+
+    /// `POST` of these pieces, which are made as they are sent. Nobody says ahead how many there are.
+    ///
+    /// # Panics
+    /// As [`Client::send`].
+    pub async fn upload(
+        &self,
+        path: &str,
+        kind: &str,
+        pieces: impl IntoIterator<Item = Bytes, IntoIter: Send + 'static>,
+    ) -> Answer {
+        let frames = pieces.into_iter().map(|piece| Ok(Frame::data(piece)));
+        let body = StreamBody::new(stream::iter(frames)).boxed_unsync();
+        let request = self.request(Method::POST, path, &[("content-type", kind)], body);
+        whole(self.http.request(request).await.expect("the server is reached")).await
     }
 
     /// Any request; the answer is read to its end.
@@ -99,10 +125,7 @@ impl Client {
     /// # Panics
     /// When the server cannot be reached or breaks off.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Answer {
-        let response = self.open(method, path, headers, body).await;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("the answer broke off").to_bytes();
-        Answer { status: parts.status, headers: parts.headers, body }
+        whole(self.open(method, path, headers, body).await).await
     }
 
     /// Any request; the answer's body is still to be read.
@@ -116,7 +139,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> http::Response<Incoming> {
-        let request = self.request(method, path, headers, body);
+        let request = self.request(method, path, headers, Full::new(body).boxed_unsync());
         self.http.request(request).await.expect("the server is reached")
     }
 
@@ -125,8 +148,8 @@ impl Client {
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
-        body: Bytes,
-    ) -> Request<Full<Bytes>> {
+        body: RequestBody,
+    ) -> Request<RequestBody> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if !self.key.is_empty() {
             request = request.header("authorization", format!("Bearer {}", self.key));
@@ -134,6 +157,13 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        request.body(Full::new(body)).expect("a request of a test is well formed")
+        request.body(body).expect("a request of a test is well formed")
     }
+}
+
+/// An answer, read to its end.
+async fn whole(response: http::Response<Incoming>) -> Answer {
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.expect("the answer broke off").to_bytes();
+    Answer { status: parts.status, headers: parts.headers, body }
 }

@@ -10,7 +10,16 @@ use crate::{failure, file, process, pty, status};
 
 /// The requests this agent knows, by their `op`.
 const KNOWN: [&str; 10] = [
-    "exec", "read_file", "write_file", "process", "pty", "read_files", "write_files", "file", "walk", "status",
+    "exec",
+    "read_file",
+    "write_file",
+    "process",
+    "pty",
+    "read_files",
+    "write_files",
+    "file",
+    "walk",
+    "status",
 ];
 
 /// Does what is asked.

@@ -1,11 +1,13 @@
 //! The stories, by what they are about.
 #![allow(missing_docs, reason = "the name of a story says what it tells")]
 
+pub mod bundles;
 pub mod crash;
 pub mod exec;
 pub mod files;
 pub mod life;
 pub mod limits;
+pub mod operations;
 pub mod processes;
 
 use serde_json::{Value, json};

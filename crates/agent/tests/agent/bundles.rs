@@ -52,7 +52,7 @@ fn read(client: &mut Client, paths: &[&str]) -> Result<Vec<(String, Vec<u8>)>, E
 #[test]
 fn files_that_are_written_together_are_read_together() {
     let (_agent, mut client) = Agent::claimed();
-    let large: Vec<u8> = (0..1_000_000u32).map(|number| (number * 31 >> 3) as u8).collect();
+    let large: Vec<u8> = (0..1_000_000u32).map(|number| ((number * 31) >> 3) as u8).collect();
     let files: [(&str, &[u8]); 3] = [("a/b", b""), ("/work/\"x\"\n", &large), ("c", b"\0")];
     assert_eq!(write(&mut client, &bundle(&files)).unwrap(), 1_000_001);
     let expect: Vec<_> = files.iter().map(|(path, content)| ((*path).to_owned(), content.to_vec())).collect();

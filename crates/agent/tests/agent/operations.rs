@@ -385,7 +385,7 @@ fn links_that_are_swapped_in_lead_nowhere() {
         })
     };
     for round in 0..150 {
-        put(&agent, "/work/tree/a/spot/deep/f1", "inside");
+        put(&agent, "/work/tree/b/deep/f1", "inside");
         let _ = code(&mut client, copy("tree", &format!("copy{round}"), true, true));
         let _ = code(&mut client, remove("tree", true));
     }

@@ -29,7 +29,22 @@ const UPGRADE: [(&str, &str); 4] = [
 /// A body with what any route requires, so that it is refused for its key and nothing else.
 fn body() -> String {
     let commands = [json!({"command": "true"})];
-    json!({"command": "true", "path": "/x", "name": "x", "signal": "TERM", "commands": commands}).to_string()
+    json!({
+        "command": "true",
+        "path": "/x",
+        "name": "x",
+        "signal": "TERM",
+        "commands": commands,
+        "paths": ["/x"],
+        "files": ["/x"],
+        "src_path": "/x",
+        "dst_path": "/y",
+        "pattern": "x",
+        "mode": "755",
+        "find": "x",
+        "edits": [{"find": "x"}],
+    })
+    .to_string()
 }
 
 /// Objects of the first team, for the `{id}` of a path.
