@@ -13,6 +13,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+use crate::socket::Socket;
+
 type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
 
 /// A client that speaks for one key.
@@ -63,6 +65,14 @@ impl Client {
     /// The same server, asked with another key.
     pub fn with_key(&self, key: &str) -> Self {
         Self { key: key.to_owned(), ..self.clone() }
+    }
+
+    /// A WebSocket to `path`.
+    ///
+    /// # Errors
+    /// The status of a refusal.
+    pub async fn socket(&self, path: &str) -> Result<Socket, StatusCode> {
+        Socket::open(&self.base, path, &self.key).await
     }
 
     /// `GET`.

@@ -9,4 +9,5 @@ pub mod images;
 pub mod lab;
 pub mod machines;
 pub mod server;
+pub mod socket;
 pub mod tcg;

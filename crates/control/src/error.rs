@@ -152,6 +152,9 @@ pub enum Error {
     /// No node answers.
     #[error("no node can be reached; try again later")]
     NoNode,
+    /// As many WebSockets as can be are open.
+    #[error("the server has as many WebSockets as it can, or is about to stop; try again later")]
+    TooManySockets,
     /// The key was used before with another request.
     #[error("this Idempotency-Key was used with a different request; use a new key")]
     IdempotencyKeyReused,

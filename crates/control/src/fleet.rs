@@ -15,6 +15,7 @@ use crate::nodes::Nodes;
 use crate::pepper::Pepper;
 use crate::rates::Rates;
 use crate::record::{SandboxRecord, Step};
+use crate::sockets::Sockets;
 use crate::store::Store;
 
 /// One fleet: its store, its nodes, its clock.
@@ -37,6 +38,8 @@ pub struct Fleet {
     pub announcer: Announcer,
     /// What `converge` is telling nodes right now.
     pub flights: Mutex<HashSet<(SandboxId, Step)>>,
+    /// Connections that have become WebSockets.
+    pub sockets: Sockets,
 }
 
 impl Fleet {

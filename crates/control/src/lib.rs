@@ -24,10 +24,12 @@ mod nodes;
 mod pepper;
 mod placement;
 mod processes;
+mod ptys;
 mod quota;
 mod rates;
 mod record;
 mod sandboxes;
+mod sockets;
 mod store;
 mod teams;
 mod templates;
@@ -81,6 +83,7 @@ impl Control {
             metrics: config.metrics,
             announcer: announcer::Announcer::default(),
             flights: Mutex::new(HashSet::new()),
+            sockets: sockets::Sockets::default(),
         };
         let control = Self { fleet: Arc::new(fleet) };
         if let Some(key) = config.first_key {
@@ -132,7 +135,14 @@ impl Control {
         for node in fleet.nodes.all() {
             background.spawn(converge::listen(fleet.clone(), node.clone()));
         }
-        http::serve(http::router(fleet.clone()), listener, &fleet.limits, shutdown).await;
+        let stopping = async {
+            shutdown.await;
+            fleet.sockets.close();
+        };
+        http::serve(http::router(fleet.clone()), listener, &fleet.limits, stopping).await;
+        if !fleet.sockets.gone(fleet.limits.drain).await {
+            tracing::warn!("WebSockets are cut off");
+        }
         background.shutdown().await;
         if tokio::time::timeout(fleet.limits.drain, fleet.store.close()).await.is_err() {
             tracing::warn!("the store was still in use when the server stopped");

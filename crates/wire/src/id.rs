@@ -113,6 +113,8 @@ ids! {
     KeyId = "key";
     /// One process of a sandbox that outlives its connection, where its starter chose no other id.
     ProcessId = "prc";
+    /// One terminal, where its maker chose no other id.
+    PtyId = "pty";
     /// One node: a host that runs sandboxes.
     NodeId = "node";
 }

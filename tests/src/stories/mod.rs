@@ -9,6 +9,7 @@ pub mod life;
 pub mod limits;
 pub mod operations;
 pub mod processes;
+pub mod pty;
 
 use serde_json::{Value, json};
 use testkit::http::Answer;

@@ -12,6 +12,7 @@ mod observe;
 mod operator;
 mod patience;
 mod processes;
+mod ptys;
 mod query;
 mod respond;
 mod router;

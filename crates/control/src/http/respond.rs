@@ -50,6 +50,7 @@ fn tell(error: &Error) -> Told {
         Error::CreateFailed { failure, .. } => tell_create_failure(*failure),
         Error::NoCapacity { .. } => passing(StatusCode::SERVICE_UNAVAILABLE, "no_capacity"),
         Error::NoImage(_) => told(StatusCode::SERVICE_UNAVAILABLE, "no_image"),
+        Error::TooManySockets => passing(StatusCode::SERVICE_UNAVAILABLE, "too_many_sockets"),
         Error::NoNode => passing(StatusCode::SERVICE_UNAVAILABLE, "no_node"),
         Error::IdempotencyKeyReused => told(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
         Error::Guest(refusal) => tell_guest_refusal(refusal.code),

@@ -6,7 +6,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 
 use super::{
-    App, auth, docs, files, health, keys, observe, operator, processes, respond, sandboxes, teams, templates,
+    App, auth, docs, files, health, keys, observe, operator, processes, ptys, respond, sandboxes, teams,
+    templates,
 };
 
 /// The API of this fleet.
@@ -50,6 +51,10 @@ fn team() -> Router<App> {
         .route("/v1/sandbox/{id}/process/{process}/signal", post(processes::signal))
         .route("/v1/sandbox/{id}/process/{process}/stdin", post(processes::stdin))
         .route("/v1/sandbox/{id}/process/{process}/wait", post(processes::wait))
+        .route("/v1/sandbox/{id}/pty", get(ptys::list).post(ptys::create))
+        .route("/v1/sandbox/{id}/pty/{pty}", get(ptys::get).delete(ptys::delete))
+        .route("/v1/sandbox/{id}/pty/{pty}/resize", post(ptys::resize))
+        .route("/v1/sandbox/{id}/pty/{pty}/connect", get(ptys::connect))
         .route("/v1/sandbox/{id}/filesystem/write-file", post(files::write_file))
         .route("/v1/sandbox/{id}/filesystem/write-files", post(files::write_files))
         .route("/v1/sandbox/{id}/filesystem/read-file", post(files::read_file))

@@ -1,15 +1,15 @@
 //! Accepts connections: so many, each with so long to say what it wants.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config::Limits;
 
@@ -27,13 +27,15 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let permits = Arc::new(Semaphore::new(limits.connections_max));
-    let graceful = GracefulShutdown::new();
+    let stopping = watch::Sender::new(false);
     tokio::select! {
-        () = accept(&router, &listener, permits, &graceful) => {}
+        () = accept(&router, &listener, &permits, &stopping) => {}
         () = shutdown => {}
     }
     drop(listener);
-    if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
+    stopping.send_replace(true);
+    let all = u32::try_from(limits.connections_max).unwrap_or(u32::MAX);
+    if tokio::time::timeout(limits.drain, permits.acquire_many(all)).await.is_err() {
         tracing::warn!(seconds = limits.drain.as_secs(), "requests under way are cut off");
     }
 }
@@ -41,13 +43,15 @@ pub async fn serve(
 async fn accept(
     router: &Router,
     listener: &TcpListener,
-    permits: Arc<Semaphore>,
-    graceful: &GracefulShutdown,
+    permits: &Arc<Semaphore>,
+    stopping: &watch::Sender<bool>,
 ) {
     // The semaphore is never closed.
     while let Ok(permit) = permits.clone().acquire_owned().await {
         match listener.accept().await {
-            Ok((stream, _)) => connect(router, stream, permit, graceful),
+            Ok((stream, _)) => {
+                drop(tokio::spawn(connection(router.clone(), stream, permit, stopping.subscribe())))
+            }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
@@ -56,19 +60,33 @@ async fn accept(
     }
 }
 
-fn connect(router: &Router, stream: TcpStream, permit: OwnedSemaphorePermit, graceful: &GracefulShutdown) {
+/// Serves one connection, until its end, or until the request under way is answered when the server stops. One that
+/// becomes a WebSocket is served elsewhere from then on.
+async fn connection(
+    router: Router,
+    stream: TcpStream,
+    permit: OwnedSemaphorePermit,
+    mut stopping: watch::Receiver<bool>,
+) {
     // Answers are small and many: none should wait for the next.
     let _ = stream.set_nodelay(true);
-    let service = TowerToHyperService::new(router.clone());
+    let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_WAIT)
-        .serve_connection(TokioIo::new(stream), service);
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended badly");
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let stopped = async { drop(stopping.wait_for(|stopping| *stopping).await) };
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = stopped => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
-        drop(permit);
-    });
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended badly");
+    }
+    drop(permit);
 }

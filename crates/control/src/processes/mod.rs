@@ -16,6 +16,7 @@ use wire::guest::{Exec, Request};
 use crate::error::Error;
 
 pub use batch::{Batch, batch};
+pub use end::exit_code;
 pub use events::{Telling, attach, stream};
 pub use execute::{execute, ran};
 pub use input::send;

@@ -43,6 +43,8 @@ fn body() -> String {
         "mode": "755",
         "find": "x",
         "edits": [{"find": "x"}],
+        "cols": 80,
+        "rows": 24,
     })
     .to_string()
 }

@@ -9,6 +9,7 @@ pub mod key;
 pub mod limits;
 pub mod operator;
 pub mod process;
+pub mod pty;
 pub mod sandbox;
 #[cfg(feature = "schema")]
 pub mod schema;

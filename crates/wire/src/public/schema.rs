@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::limits::{FILES_MAX, IDEMPOTENCY_KEY_CHARS_MAX, PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX, TREE_DEPTH};
 use super::{key, team};
+use crate::guest::pty::{ID_BYTES_MAX, SIDE_MAX};
 use crate::id::{ALPHABET, SUFFIX_CHARS};
 use crate::sandbox::{State, defaults, limits};
 
@@ -55,6 +56,10 @@ shapes! {
         "propertyNames": { "pattern": r"^[^=\u0000]+$" },
         "additionalProperties": { "type": "string", "pattern": NO_NUL },
     };
+    /// The id of a terminal.
+    PtyIdText = { "type": "string", "minLength": 1, "maxLength": ID_BYTES_MAX, "pattern": NO_NUL };
+    /// Columns or rows of a terminal.
+    PtySide = { "type": "integer", "minimum": 1, "maximum": SIDE_MAX };
     /// A script for a shell.
     Script = { "type": "string", "minLength": 1, "maxLength": limits::COMMAND_BYTES_MAX, "pattern": NO_NUL };
     /// A program and its arguments.

@@ -168,6 +168,7 @@ impl Failure {
                     "sandbox_not_ready",
                     "no_image",
                     "no_node",
+                    "too_many_sockets",
                     "node_unreachable",
                     "create_timed_out",
                 ],

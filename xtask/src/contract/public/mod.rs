@@ -7,6 +7,7 @@ mod keys;
 mod operation;
 mod operator;
 mod processes;
+mod ptys;
 mod sandboxes;
 mod schemas;
 mod teams;
@@ -36,6 +37,7 @@ fn nouns() -> Vec<Noun> {
         sandboxes::noun(),
         processes::noun(),
         files::noun(),
+        ptys::noun(),
         templates::noun(),
         keys::noun(),
         teams::noun(),

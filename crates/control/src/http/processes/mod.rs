@@ -20,7 +20,7 @@ pub use batch::batch;
 pub use events::{attach, stream};
 pub use execute::execute;
 pub use kept::{forget, get, list, signal, start, wait};
-pub use order::to_run;
+pub use order::{command, to_run, user};
 pub use stdin::stdin;
 
 /// The process in the path, and its sandbox. What cannot be its id names nothing: 404.

@@ -98,7 +98,7 @@ fn order(fields: &mut Fields, timeout_seconds: Option<u32>) -> Order {
 }
 
 /// A script or a program; wrong if it is neither or both.
-fn command(fields: &mut Fields) -> Option<Command> {
+pub fn command(fields: &mut Fields) -> Option<Command> {
     let (given, also_given) = (fields.has("command"), fields.has("argv"));
     if given == also_given {
         fields.wrong("command", "exactly one of `command` and `argv` must be given");
@@ -124,7 +124,8 @@ fn command(fields: &mut Fields) -> Option<Command> {
     command
 }
 
-fn user(fields: &mut Fields) -> Option<String> {
+/// As whom, by name or number.
+pub fn user(fields: &mut Fields) -> Option<String> {
     let user = match fields.take("user")? {
         Value::String(name) => name,
         Value::Number(number) if number.is_u64() => number.to_string(),
