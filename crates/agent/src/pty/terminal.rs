@@ -223,11 +223,9 @@ impl Terminal {
         self.viewers.close();
         let Some(program) = self.program.get().filter(|_| self.end().is_none()) else { return };
         signal_session(program.pid, Signal::HUP).await;
-        let ended = self.ended();
-        tokio::pin!(ended);
-        let _ = tokio::time::timeout(Duration::from_secs(HANG_UP_SECONDS_MAX), &mut ended).await;
+        let _ = tokio::time::timeout(Duration::from_secs(HANG_UP_SECONDS_MAX), self.ended()).await;
         kill_all(program.pid, reaper).await;
-        let _ = tokio::time::timeout(Duration::from_secs(KILL_SECONDS_MAX), &mut ended).await;
+        let _ = tokio::time::timeout(Duration::from_secs(KILL_SECONDS_MAX), self.ended()).await;
     }
 
     async fn ended(&self) {
