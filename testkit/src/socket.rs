@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// What a story waits to see has so long to come.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection, and all it has shown.
 pub struct Socket {
@@ -60,6 +60,11 @@ impl Socket {
     /// # Panics
     /// When it never is; with what was shown.
     pub async fn until(&mut self, text: &str) {
+        let looked = tokio::time::timeout(PATIENCE, self.look_for(text)).await;
+        looked.unwrap_or_else(|_| panic!("{text:?} was not shown in time: {:?}", self.text()));
+    }
+
+    async fn look_for(&mut self, text: &str) {
         loop {
             let new = String::from_utf8_lossy(&self.seen[self.looked..]).into_owned();
             if let Some(at) = new.find(text) {

@@ -281,6 +281,12 @@ pub async fn explain(fleet: &Fleet, id: &SandboxId, failure: NodeFailure) -> Err
     }
 }
 
+/// Why a sandbox ends or has ended; `None` while it is to run.
+pub async fn leaving(fleet: &Fleet, id: &SandboxId) -> Result<Option<Error>> {
+    let record = fleet.store.sandbox(id).await?.ok_or_else(|| unknown(id))?;
+    Ok((record.desired == Desired::Deleted).then(|| ended(&record)))
+}
+
 /// A sandbox as its owner sees it.
 fn present(record: SandboxRecord) -> Sandbox {
     let (reason, reason_detail) = match record.end {

@@ -64,7 +64,7 @@ fn resize() -> Operation {
 
 fn connect() -> Operation {
     of_terminal(get("/v1/sandbox/{sandbox_id}/pty/{pty_id}/connect", "connect_pty", "Connect to a terminal"))
-        .says("A WebSocket of raw bytes: what the terminal shows in binary messages, what is typed in binary or text messages. When the program ends, the server closes with code 1000 and a reason such as `exit_code=0` or `exit_code=143 signal=15`; with 1001 when it stops, 1008 when a client took nothing for too long, 1011 when the sandbox is gone or the connection to it broke.")
+        .says("A WebSocket of raw bytes: what the terminal shows in binary messages, what is typed in binary or text messages. When the program ends, the server closes with code 1000 and a reason such as `exit_code=0` or `exit_code=143 signal=15`; with 1001 when it stops, 1008 when a client took nothing for too long, 4410 when the sandbox has ended, 1011 when the connection to it broke.")
         .answers_raw(101, "The connection is a WebSocket.", "application/octet-stream", |_| json!({ "type": "string", "format": "binary" }))
         .fails(INSIDE)
 }

@@ -9,14 +9,14 @@ use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use wire::guest::{Done, ErrorCode, Outcome};
+use wire::guest::{Done, ErrorCode, ExecEnd, Outcome};
 
 use super::super::App;
 use crate::error::Error;
 use crate::nodes::{GuestAnswer, GuestEvent, Upload};
 use crate::processes::exit_code;
 use crate::ptys::{Viewing, Which};
-use crate::sandboxes::explain;
+use crate::sandboxes::{explain, leaving};
 use crate::sockets::Place;
 
 /// A message of a client's, in bytes, at most.
@@ -27,6 +27,8 @@ const WRITE_BYTES_MAX: usize = 1024 * 1024;
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// A client who says nothing for so long, pongs included, is gone.
 const SILENCE: Duration = Duration::from_secs(75);
+/// Close code: the sandbox has ended, and the terminal with it (private use, RFC 6455, 7.4.2; after HTTP's 410).
+const SANDBOX_GONE: u16 = 4410;
 /// For a client to answer our close.
 const CLOSE_WAIT: Duration = Duration::from_secs(3);
 /// A close frame's reason, in bytes, at most (RFC 6455).
@@ -75,6 +77,7 @@ async fn show(
         let message = tokio::select! {
             event = output.next() => match event {
                 Ok(GuestEvent::Data(_, bytes)) => Message::Binary(bytes),
+                Ok(GuestEvent::End(Ok(Done::Exec(end)))) if end.signal.is_some() => return Some(killed(app, which, end).await),
                 Ok(GuestEvent::End(outcome)) => return Some(ended(outcome)),
                 Ok(GuestEvent::Head(_)) => return Some(failed(&Error::Broken("the agent said twice that the terminal is viewed".into()))),
                 Err(failure) => return Some(failed(&explain(app, &which.sandbox, failure).await)),
@@ -117,8 +120,20 @@ fn ended(outcome: Outcome) -> CloseFrame {
     }
 }
 
+/// A signal ended the program: its own end, or one of the last things a sandbox did.
+async fn killed(app: &App, which: &Which, end: ExecEnd) -> CloseFrame {
+    match leaving(app, &which.sandbox).await {
+        Ok(None) => ended(Ok(Done::Exec(end))),
+        Ok(Some(error)) | Err(error) => failed(&error),
+    }
+}
+
 fn failed(error: &Error) -> CloseFrame {
-    close(close_code::ERROR, error.to_string())
+    let code = match error {
+        Error::SandboxDeleting { .. } | Error::SandboxDeleted { .. } => SANDBOX_GONE,
+        _ => close_code::ERROR,
+    };
+    close(code, error.to_string())
 }
 
 fn close(code: u16, mut reason: String) -> CloseFrame {
