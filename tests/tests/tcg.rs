@@ -13,10 +13,38 @@ const SUITE_BOUND: Duration = Duration::from_secs(15 * 60);
 /// Time for one of its tests, which prints only when it has ended.
 const SUITE_TEST_BOUND: Duration = Duration::from_secs(180);
 
+/// The stories that are told in the machine. Those of files, processes and terminals that came later have not been tried
+/// on an emulated CPU yet, where they take minutes each.
+const STORIES: [&str; 23] = [
+    "a_program_runs_and_its_output_and_code_come_back",
+    "a_sandbox_is_shown_as_the_contract_says",
+    "environment_workdir_and_user_are_those_of_template_and_request",
+    "a_sandbox_ends_when_its_time_is_up",
+    "delete_twice_is_as_good_as_once",
+    "two_sandboxes_share_nothing",
+    "a_hundred_creates_at_once_end_in_sandboxes_or_clean_refusals",
+    "a_signal_and_a_timeout_are_told_apart_from_an_exit",
+    "a_background_child_does_not_hold_the_answer",
+    "long_commands_and_here_documents_work",
+    "much_output_arrives_whole",
+    "a_stream_ends_with_how_the_command_ended",
+    "many_commands_at_once_keep_their_output_apart",
+    "what_cannot_be_started_is_named",
+    "what_is_written_is_read_back",
+    "parts_of_a_file_are_read",
+    "missing_files_directories_and_denied_ones_are_told_apart",
+    "no_path_leaves_the_sandbox",
+    "each_step_of_a_bring_up_fails_in_turn_and_leaves_nothing",
+    "a_node_that_restarts_finds_its_sandboxes_running",
+    "a_control_that_restarts_has_forgotten_nothing",
+    "an_engine_that_is_killed_is_a_death_with_a_reason",
+    "a_planted_leak_is_found",
+];
+
 /// The suite. Two stories side by side can be too much for an emulated machine's sense of time, so one that fails
 /// is told once more, alone; if it fails again it has failed.
 const SUITE: &str = r#"
-    /job/metal --test-threads=2 --color=never 2>&1 | tee /tmp/told
+    /job/metal --test-threads=2 --color=never --exact $STORIES 2>&1 | tee /tmp/told
     failed=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' /tmp/told)
     if [ -n "$failed" ]; then
         echo "once more, alone:" $failed
@@ -151,6 +179,7 @@ async fn the_metal_suite_passes_on_debian_12s_kernel() {
         .env("ATOLL_BIN", "/job/atoll")
         .env("ATOLL_TEST_IMAGE_DIR", "/job/images")
         .env("ATOLL_TEST_SLOW", "1")
+        .env("STORIES", STORIES.join(" "))
         .env("RUST_BACKTRACE", "1");
     job.memory_mib = 4096;
     job.bound = SUITE_BOUND;

@@ -166,17 +166,17 @@ pub async fn creates_and_deletes_of_the_same_sandboxes_leave_nothing(lab: Builde
             tokio::spawn(async move { api.post("/v1/sandbox", json!({})).await })
         })
         .collect();
-    let mut deletes = Vec::new();
     while !creates.iter().all(|create| create.is_finished()) {
+        let mut deletes = Vec::new();
         let list = lab.api.get("/v1/sandboxes?page-size=100").await.expect(200).json();
         // Whatever state it is in, twice at once.
         for id in list["items"].as_array().unwrap().iter().map(id_of).flat_map(|id| [id.clone(), id]) {
             let api = lab.api.clone();
             deletes.push(tokio::spawn(async move { api.delete(&format!("/v1/sandbox/{id}")).await }));
         }
-    }
-    for delete in deletes {
-        delete.await.unwrap().expect(204);
+        for delete in deletes {
+            delete.await.unwrap().expect(204);
+        }
     }
     for create in creates {
         let answer = create.await.unwrap();

@@ -158,8 +158,8 @@ fn the_program_has_a_terminal_of_its_own_and_learns_of_its_size() {
     view.type_in(&mut client, "\n");
     view.until(&mut client, "resized 50 132");
     // The keys that end and stop a program do.
-    view.type_in(&mut client, "sleep 1000\n");
-    view.until(&mut client, "sleep 1000");
+    view.type_in(&mut client, "sh -c 'echo up$((1)); sleep 1000'\n");
+    view.until(&mut client, "up1");
     view.type_in(&mut client, "\x03");
     view.type_in(&mut client, "echo on$((1))\n");
     view.until(&mut client, "on1");
