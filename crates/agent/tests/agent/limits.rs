@@ -7,7 +7,7 @@ use wire::guest::Request;
 
 /// Resident memory of an idle agent, in KiB, at most. The same for every sandbox on a host. A binary that nobody has
 /// optimised is twice as large.
-const RESIDENT_KIB_MAX: u64 = if cfg!(debug_assertions) { 8 * 1024 } else { 4 * 1024 };
+const RESIDENT_KIB_MAX: u64 = if cfg!(debug_assertions) { 8 * 1024 } else { 5 * 1024 };
 
 fn resident_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
