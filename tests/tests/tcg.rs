@@ -179,7 +179,7 @@ async fn the_metal_suite_passes_on_debian_12s_kernel() {
         .env("ATOLL_BIN", "/job/atoll")
         .env("ATOLL_TEST_IMAGE_DIR", "/job/images")
         .env("ATOLL_TEST_SLOW", "1")
-        .env("STORIES", STORIES.join(" "))
+        .env("STORIES", &STORIES.join(" "))
         .env("RUST_BACKTRACE", "1");
     job.memory_mib = 4096;
     job.bound = SUITE_BOUND;
