@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo serve test lint bench contract clean
+.PHONY: help build demo serve test soak lint bench contract clean
 
 CARGO ?= cargo
 # One optimised profile, so that nothing is compiled twice.
@@ -29,6 +29,13 @@ test: ## install what the tests need and run them all
 	scripts/install-packages test
 	$(CARGO) build $(RELEASE)
 	$(CARGO) test $(RELEASE)
+
+# How long `make soak` goes on, in seconds. SEED=… replays a run.
+SOAK_SECONDS ?= 14400
+
+soak: ## kill every part at every step, in random order, for SOAK_SECONDS
+	scripts/install-packages test
+	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test $(RELEASE) -p tests --test crash -- --nocapture
 
 lint: ## formatting, clippy, the tree's own rules, the written contract
 	$(CARGO) fmt --all --check

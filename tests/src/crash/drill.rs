@@ -18,7 +18,8 @@ use super::victims;
 use crate::id_of;
 
 const TEMPLATE: &str = "system/debian:bookworm";
-/// A step that is waited for, a death to be noticed and a rest to be cleaned have so long.
+/// A step that is waited for, a request whose machine was killed, a death to be noticed and a rest to be cleaned have so
+/// long.
 const SOON: Duration = Duration::from_secs(30);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(3);
@@ -72,7 +73,8 @@ impl Drill {
         self.kill(plan.victim, doomed.as_deref());
         self.release(plan.moment);
         self.bring_back().await;
-        let answer = under_way.answer.await.expect("the request does not panic");
+        let answer = tokio::time::timeout(SOON, under_way.answer).await.expect("the request is answered");
+        let answer = answer.expect("the request does not panic");
         self.judge(plan, doomed, under_way.id, answer).await;
         self.look_at_the_bystander().await;
         self.look_for_leaks().await;

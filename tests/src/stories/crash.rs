@@ -10,6 +10,9 @@ use testkit::machines::Kind;
 use super::{many, run, sandbox, shown};
 use crate::id_of;
 
+/// Once a machine is seen to be gone, who waits for a word from inside has so long to be told.
+const LAST_ANSWER_BOUND: Duration = Duration::from_secs(15);
+
 pub async fn each_step_of_a_bring_up_fails_in_turn_and_leaves_nothing(lab: Builder) {
     let lab = lab.start().await;
     for step in lab.kind.steps() {
@@ -63,16 +66,29 @@ pub async fn a_control_that_restarts_has_forgotten_nothing(lab: Builder) {
 pub async fn an_engine_that_is_killed_is_a_death_with_a_reason(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;
+    let ask = || {
+        let (api, path) = (lab.api.clone(), format!("/v1/sandbox/{id}/process/execute"));
+        let command = json!({ "command": "touch begun; sleep 1000", "timeout": 2000 });
+        tokio::spawn(async move { api.post(&path, command).await })
+    };
+    let before = ask();
+    run(&lab, &id, "until test -e begun; do sleep 0.01; done").await;
     let engine = &lab.runner().supervisor().node.engine;
     let processes = engine.owned().await.unwrap();
     let process = processes.iter().find(|owned| owned.kind == "process").expect("a machine has a process");
     let pid: i32 = process.name.split(' ').next().unwrap().parse().expect("a process is named by its number");
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let after = ask();
     eventually("the death is seen", async || shown(&lab, &id).await["state"] == "deleted").await;
     let dead = shown(&lab, &id).await;
     assert_eq!(dead["reason"], "engine_lost", "{dead}");
     assert_eq!(engine.owned().await.unwrap(), []);
+    // Nobody waits for the word of a machine that is no more.
+    for asked in [before, after] {
+        let answer = tokio::time::timeout(LAST_ANSWER_BOUND, asked).await.expect("it is answered").unwrap();
+        assert!(!answer.status.is_success() && answer.json()["exit_code"].is_null(), "{answer:?}");
+    }
     lab.end().await;
 }
 

@@ -287,8 +287,12 @@ impl Task {
         self.guest.send_replace(Some(connection));
     }
 
+    /// Whoever still waits for a word from inside is told that none comes: the kernel of a machine that was killed says
+    /// nothing, and TCP would wait for it.
     fn hang_up(&mut self) {
-        self.guest.send_replace(None);
+        if let Some(connection) = self.guest.send_replace(None) {
+            connection.close();
+        }
         (self.redial, self.pulse) = (None, None);
     }
 
