@@ -42,7 +42,6 @@ def test_a_sandbox_is_found_by_its_id(client, sandbox):
     assert client.get_sandbox(sandbox.id).process.execute(command="true").exit_code == 0
 
 
-@pytest.mark.xfail(strict=True, reason="its directories are not served yet")
 def test_a_sandbox_knows_its_directories(sandbox):
     assert sandbox.get_user_home_dir() == "/home/user"
     assert sandbox.get_workdir() == "/workspace"

@@ -35,6 +35,7 @@ mod request;
 mod root;
 mod sandbox;
 mod status;
+mod whoami;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -6,10 +6,10 @@ use wire::guest::{Error, ErrorCode, Outcome, Request};
 
 use crate::agent::Agent;
 use crate::connection::stream::Stream;
-use crate::{failure, file, process, pty, status};
+use crate::{failure, file, process, pty, status, whoami};
 
 /// The requests this agent knows, by their `op`.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "exec",
     "read_file",
     "write_file",
@@ -19,6 +19,7 @@ const KNOWN: [&str; 10] = [
     "write_files",
     "file",
     "walk",
+    "whoami",
     "status",
 ];
 
@@ -37,6 +38,7 @@ pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
         Request::WriteFiles => file::write_all(&agent.files, &claimed.sandbox, stream).await,
         Request::File(call) => file::call(&agent.files, &claimed.sandbox, stream, call).await,
         Request::Walk(walk) => file::walk(&agent.files, &claimed.sandbox, stream, walk).await,
+        Request::Whoami => whoami::whoami(&claimed.sandbox),
         Request::Status => status::status(agent, claimed).await,
         _ => Err(Error::new(ErrorCode::Unsupported, "this agent does not know such a request")),
     }
@@ -85,6 +87,7 @@ mod tests {
             Request::WriteFiles,
             Request::File(FileCall::Stat { path: "/a".into() }),
             Request::Walk(Walk::List { path: "/a".into(), recursive: false, exclude: Vec::new() }),
+            Request::Whoami,
             Request::Status,
         ];
         for (request, op) in requests.iter().zip(KNOWN) {

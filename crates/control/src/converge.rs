@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use wire::id::SandboxId;
-use wire::node::{DeleteSandbox, NodeErrorCode, Observed, PutSandbox};
+use wire::node::{DeleteSandbox, NodeErrorCode, Observed, PutDeadline, PutSandbox};
 use wire::sandbox::{Reason, State};
 
 use crate::error::Result;
@@ -41,6 +41,7 @@ pub fn start(fleet: &Arc<Fleet>, id: &SandboxId, step: Step) {
         let fleet = &landing.fleet;
         let done = match step {
             Step::Put => bring_up(fleet, &id).await,
+            Step::Deadline => tell_deadline(fleet, &id).await,
             Step::Delete => take_down(fleet, &id).await,
         };
         if let Err(error) = done {
@@ -125,6 +126,40 @@ async fn give_up(fleet: &Fleet, id: &SandboxId, failure: NodeFailure) -> Result<
     tracing::warn!(sandbox = %id, error = crate::http::chain(&failure), "could not be made");
     fleet.change(id, |record, now_ms| record.fail(code, &detail, now_ms)).await?;
     Ok(())
+}
+
+/// Tells the node when a sandbox is to end, if it has yet to hear it. Several may do so at once: the newest wins.
+pub async fn tell_deadline(fleet: &Fleet, id: &SandboxId) -> Result<()> {
+    let record = fleet.store.sandbox(id).await?;
+    let Some(record) = record.filter(|record| record.next_step() == Some(Step::Deadline)) else {
+        return Ok(());
+    };
+    let node = node_of(fleet, &record).await?;
+    match node.client.put_deadline(id, &deadline(&record, fleet.now_ms())).await {
+        Ok(seen) => hear(fleet, &seen).await,
+        Err(NodeFailure::Refused(refusal)) => match refusal.code {
+            NodeErrorCode::Stale => catch_up(fleet, &node, id).await,
+            // It has ended meanwhile, and the node says so, or has lost it, which the next comparison finds.
+            NodeErrorCode::WrongState | NodeErrorCode::NotFound => Ok(()),
+            _ => Err(NodeFailure::Refused(refusal).into()),
+        },
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// The node has seen a newer generation than it was told: a newer wish on another flight, or, where the store has none
+/// so new, one of before a backup.
+async fn catch_up(fleet: &Fleet, node: &Node, id: &SandboxId) -> Result<()> {
+    let Some(seen) = node.client.observed(id).await? else { return Ok(()) };
+    let from_before = |record: &SandboxRecord| record.generation < seen.generation;
+    fleet.change(id, |record, _| from_before(record) && record.outrank(seen.generation)).await?;
+    hear(fleet, &seen).await
+}
+
+/// The wall clock's moment as a time from now: the node counts it on the clock that nobody sets.
+fn deadline(record: &SandboxRecord, now_ms: i64) -> PutDeadline {
+    let left = record.ends_at_ms.unwrap_or(now_ms).saturating_sub(now_ms);
+    PutDeadline { generation: record.generation, ends_in_ms: u64::try_from(left).unwrap_or(0) }
 }
 
 /// Has a sandbox taken down, if that is what is wanted.

@@ -13,6 +13,8 @@ mod announcer;
 mod config;
 mod content;
 mod converge;
+mod deadlines;
+mod directories;
 mod entropy;
 mod error;
 mod files;

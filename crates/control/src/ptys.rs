@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use wire::guest::pty::{PtyCall, PtyInfo, PtySpec};
-use wire::guest::{Done, ErrorCode, Head, Outcome, Request};
+use wire::guest::{Done, ErrorCode, Head, Request};
 use wire::id::{SandboxId, TeamId};
 use wire::public::pty::Pty;
 
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
-use crate::nodes::{GuestAnswer, GuestEvent, NodeFailure, Upload};
+use crate::nodes::{GuestAnswer, GuestEvent, Upload};
 use crate::sandboxes::{explain, ready};
 use crate::times::rfc3339;
 
@@ -96,18 +96,10 @@ async fn ask_of(fleet: &Fleet, which: &Which, call: PtyCall) -> Result<Done> {
 async fn ask(fleet: &Fleet, team: &TeamId, sandbox: &SandboxId, call: PtyCall) -> Result<Done> {
     let node = ready(fleet, team, sandbox).await?;
     let request = Request::Pty(call);
-    let outcome = async { last_word(node.client.guest(sandbox, &request).await?).await };
+    let outcome = async { node.client.guest(sandbox, &request).await?.last_word().await };
     match bounded(outcome).await? {
         Ok(outcome) => outcome.map_err(Error::Guest),
         Err(failure) => Err(explain(fleet, sandbox, failure).await),
-    }
-}
-
-async fn last_word(mut answer: GuestAnswer) -> Result<Outcome, NodeFailure> {
-    loop {
-        if let GuestEvent::End(outcome) = answer.next().await? {
-            return Ok(outcome);
-        }
     }
 }
 

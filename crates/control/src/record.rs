@@ -66,8 +66,12 @@ pub struct SandboxRecord {
     pub end: Option<End>,
     /// The kind of failure, if it could not be made.
     pub failure: Option<NodeErrorCode>,
-    /// When its time is up.
+    /// When its time is up, as far as we have heard or want.
     pub timeout_at_ms: Option<i64>,
+    /// When it is to end, where that was asked for after it was made.
+    pub ends_at_ms: Option<i64>,
+    /// The newest generation its node was heard to have seen.
+    pub seen_generation: u64,
     /// When it was asked for.
     pub created_at_ms: i64,
     /// When it was first seen to run.
@@ -83,6 +87,8 @@ pub struct SandboxRecord {
 pub enum Step {
     /// That it should be there.
     Put,
+    /// That it should end at another moment.
+    Deadline,
     /// That it should be gone.
     Delete,
 }
@@ -94,8 +100,16 @@ impl SandboxRecord {
             (_, State::Deleted) => None,
             (Desired::Deleted, _) => Some(Step::Delete),
             (Desired::Running, State::Starting) => Some(Step::Put),
+            (Desired::Running, State::Running) if self.ends_at_ms.is_some() && self.is_ahead() => {
+                Some(Step::Deadline)
+            }
             (Desired::Running, _) => None,
         }
+    }
+
+    /// Whether its node has yet to hear what is wanted now.
+    fn is_ahead(&self) -> bool {
+        self.seen_generation < self.generation
     }
 
     /// Whether nobody need wait for it any longer.
@@ -120,8 +134,21 @@ impl SandboxRecord {
         }
         self.desired = Desired::Deleted;
         self.generation += 1;
-        self.end = Some(End { reason, detail: detail.to_owned() });
+        // One that ends by itself already keeps its cause.
+        self.end.get_or_insert_with(|| End { reason, detail: detail.to_owned() });
         self.enter(State::Deleting, now_ms);
+        true
+    }
+
+    /// Somebody wants it to end at this moment. False if it does not run: then nothing changed.
+    pub fn want_end_at(&mut self, ends_at_ms: i64, timeout_seconds: u32) -> bool {
+        if self.desired == Desired::Deleted || self.observed != State::Running {
+            return false;
+        }
+        self.generation = self.generation.max(self.seen_generation) + 1;
+        self.ends_at_ms = Some(ends_at_ms);
+        self.timeout_at_ms = Some(ends_at_ms);
+        self.spec.timeout_seconds = timeout_seconds;
         true
     }
 
@@ -174,6 +201,7 @@ impl SandboxRecord {
             self.desired = Desired::Deleted;
             self.generation += 1;
         }
+        self.ends_at_ms = None;
         let asked_for = self.end.take();
         self.end = match (asked_for, found) {
             (Some(asked), _) if asked.reason == Reason::CreateFailed => Some(asked),
@@ -195,11 +223,21 @@ impl SandboxRecord {
             self.enter(seen.state, now_ms);
             news = true;
         }
+        if seen.generation > self.seen_generation {
+            self.seen_generation = seen.generation;
+            news = true;
+        }
+        if let Some(death) = seen.death.as_ref().filter(|_| self.end.is_none()) {
+            self.end = Some(End { reason: death.reason, detail: death.evidence.clone() });
+            news = true;
+        }
         if seen.state == State::Running && self.launched_at_ms.is_none() {
             self.launched_at_ms = Some(now_ms);
             news = true;
         }
-        if let Some(at_ms) = seen.timeout_at_ms.and_then(|ms| i64::try_from(ms).ok()) {
+        // One who has not heard what is wanted now counts on the old time.
+        let counted = seen.timeout_at_ms.filter(|_| seen.generation >= self.generation);
+        if let Some(at_ms) = counted.and_then(|ms| i64::try_from(ms).ok()) {
             let known = self.timeout_at_ms.is_some_and(|old| old.abs_diff(at_ms) <= TIMEOUT_JITTER_MS as u64);
             news |= !known;
             self.timeout_at_ms = if known { self.timeout_at_ms } else { Some(at_ms) };
@@ -243,6 +281,8 @@ pub mod tests {
             end: None,
             failure: None,
             timeout_at_ms: None,
+            ends_at_ms: None,
+            seen_generation: 0,
             created_at_ms: 1000,
             launched_at_ms: None,
             state_changed_at_ms: 1000,
@@ -265,6 +305,7 @@ pub mod tests {
     enum Event {
         Seen(State, Option<Reason>),
         Delete,
+        EndAt(i64),
         Fail,
         Lost,
     }
@@ -275,6 +316,7 @@ pub mod tests {
         prop_oneof![
             (state, reason).prop_map(|(state, reason)| Event::Seen(state, reason)),
             Just(Event::Delete),
+            (1_000_000..2_000_000i64).prop_map(Event::EndAt),
             Just(Event::Fail),
             Just(Event::Lost),
         ]
@@ -284,6 +326,7 @@ pub mod tests {
         match event {
             Event::Seen(state, reason) => record.observe(&seen(*state, *reason), now_ms),
             Event::Delete => record.want_deleted(Reason::Deleted, "", now_ms),
+            Event::EndAt(at_ms) => record.want_end_at(*at_ms, 60),
             Event::Fail => record.fail(NodeErrorCode::EngineFailed, "broke", now_ms),
             Event::Lost => record.lost(now_ms),
         }
@@ -301,6 +344,9 @@ pub mod tests {
                 prop_assert!(before.desired == Desired::Running || record.desired == Desired::Deleted, "nothing comes back");
                 prop_assert!(before.observed != State::Deleted || !news, "the last word is the last word");
                 prop_assert!(record.launched_at_ms.is_some() || before.launched_at_ms.is_none());
+                if record.next_step() == Some(Step::Deadline) {
+                    prop_assert_eq!(record.timeout_at_ms, record.ends_at_ms, "an old word does not undo a new wish");
+                }
                 if record.desired == Desired::Deleted {
                     prop_assert!(record.generation > 1, "the node can tell the new desire from the old");
                     prop_assert!(matches!(record.observed, State::Deleting | State::Deleted));
@@ -340,6 +386,29 @@ pub mod tests {
         record.observe(&seen(State::Deleted, Some(Reason::CreateFailed)), 3000);
         assert_eq!((record.end_reason(), record.end_detail()), (Reason::CreateFailed, "no kernel"));
         assert_eq!(record.launched_at_ms, None);
+    }
+
+    #[test]
+    fn a_wish_is_told_until_its_node_has_heard_it_and_the_node_counts_from_then_on() {
+        let mut record = fresh();
+        assert!(!record.want_end_at(900_000, 60), "it does not run");
+        record.observe(&seen(State::Running, None), 2000);
+        assert!(record.want_end_at(900_000, 60));
+        record.observe(&seen(State::Running, None), 2001);
+        assert_eq!((record.next_step(), record.timeout_at_ms), (Some(Step::Deadline), Some(900_000)));
+        let heard = Observed { generation: 2, timeout_at_ms: Some(907_000), ..seen(State::Running, None) };
+        assert!(record.observe(&heard, 2002));
+        assert_eq!((record.next_step(), record.timeout_at_ms), (None, Some(907_000)));
+    }
+
+    #[test]
+    fn one_that_ends_by_itself_says_why_before_it_is_gone_and_a_delete_does_not_hide_it() {
+        let mut record = fresh();
+        record.observe(&seen(State::Running, None), 2000);
+        record.observe(&seen(State::Deleting, Some(Reason::Timeout)), 3000);
+        assert_eq!(record.end_reason(), Reason::Timeout);
+        record.want_deleted(Reason::Deleted, "", 3001);
+        assert_eq!((record.end_reason(), record.next_step()), (Reason::Timeout, Some(Step::Delete)));
     }
 
     #[test]

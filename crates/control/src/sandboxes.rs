@@ -128,6 +128,8 @@ async fn try_admit(
             end: None,
             failure: None,
             timeout_at_ms: None,
+            ends_at_ms: None,
+            seen_generation: 0,
             created_at_ms: now_ms,
             launched_at_ms: None,
             state_changed_at_ms: now_ms,
@@ -195,7 +197,8 @@ async fn owned(fleet: &Fleet, team: &TeamId, id: &SandboxId) -> Result<SandboxRe
     record.filter(fresh).ok_or_else(|| unknown(id))
 }
 
-fn unknown(id: &SandboxId) -> Error {
+/// There is no such sandbox.
+pub fn unknown(id: &SandboxId) -> Error {
     Error::not_found("sandbox", id.as_str())
 }
 
@@ -261,7 +264,7 @@ pub async fn ready(fleet: &Fleet, team: &TeamId, id: &SandboxId) -> Result<Arc<N
 }
 
 /// Why nothing can be asked of this sandbox any more.
-fn ended(record: &SandboxRecord) -> Error {
+pub fn ended(record: &SandboxRecord) -> Error {
     let (id, reason) = (record.id.clone(), record.end_reason());
     match record.observed {
         State::Deleted => Error::SandboxDeleted { id, reason, detail: record.end_detail().to_owned() },
@@ -288,7 +291,7 @@ pub async fn leaving(fleet: &Fleet, id: &SandboxId) -> Result<Option<Error>> {
 }
 
 /// A sandbox as its owner sees it.
-fn present(record: SandboxRecord) -> Sandbox {
+pub fn present(record: SandboxRecord) -> Sandbox {
     let (reason, reason_detail) = match record.end {
         Some(end) => (Some(end.reason), Some(end.detail).filter(|detail| !detail.is_empty())),
         None => (None, None),

@@ -7,10 +7,11 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use wire::id::SandboxId;
 use wire::node::{
-    Capacity, DeleteSandbox, Leak, NodeError, NodeErrorCode, Observed, PutSandbox, SandboxSpec,
+    Capacity, DeleteSandbox, Leak, NodeError, NodeErrorCode, Observed, PutDeadline, PutSandbox, SandboxSpec,
 };
 use wire::sandbox::{Death, Reason, State};
 
@@ -114,8 +115,7 @@ impl Supervisor {
         if let Some(handle) = handles.get(id) {
             let seen = handle.observed().generation;
             if put.generation < seen {
-                let message = format!("generation {} is older than {seen}", put.generation);
-                return Err(NodeError::new(NodeErrorCode::Stale, message));
+                return Err(stale(put.generation, seen));
             }
             return Ok(handle.clone());
         }
@@ -139,6 +139,21 @@ impl Supervisor {
         let handle = Task::begin(self.node.clone(), record);
         handles.insert(id.clone(), handle.clone());
         Ok(handle)
+    }
+
+    /// Changes when a sandbox that runs is to end.
+    ///
+    /// # Errors
+    /// [`NodeErrorCode::NotFound`], [`NodeErrorCode::Stale`], [`NodeErrorCode::WrongState`] when it does not run,
+    /// [`NodeErrorCode::Internal`] when its record cannot be written, [`NodeErrorCode::Timeout`].
+    pub async fn put_deadline(&self, id: &SandboxId, put: PutDeadline) -> Result<Observed, NodeError> {
+        self.attend(id).await;
+        let handle = self.get(id).ok_or_else(|| not_found(id))?;
+        let (answer, answered) = oneshot::channel();
+        handle.send(Command::Deadline(put, answer)).await;
+        // A task that has ended answers nothing: its sandbox has, too.
+        let answered = bounded(SETTLE_BOUND, answered).await?;
+        answered.unwrap_or_else(|_| Err(ending(&handle.observed())))
     }
 
     /// Ends a sandbox and returns once nothing of it is left, or once that is only a matter of time.
@@ -366,7 +381,13 @@ fn not_found(id: &SandboxId) -> NodeError {
     NodeError::new(NodeErrorCode::NotFound, format!("this node has no sandbox {id}"))
 }
 
-fn ending(observed: &Observed) -> NodeError {
+/// A wish that is older than another one.
+pub fn stale(generation: u64, seen: u64) -> NodeError {
+    NodeError::new(NodeErrorCode::Stale, format!("generation {generation} is older than {seen}"))
+}
+
+/// Why nothing can be asked of a sandbox that does not run.
+pub fn ending(observed: &Observed) -> NodeError {
     let reason = observed.death.as_ref().map_or("unknown", |death| death.reason.as_str());
     NodeError::new(NodeErrorCode::WrongState, format!("the sandbox is {}: {reason}", observed.state))
 }

@@ -4,6 +4,7 @@
 //! | request | answer |
 //! | --- | --- |
 //! | `PUT /v1/sandboxes/{id}` [`PutSandbox`] | [`Observed`] once settled: running, or dead with the reason |
+//! | `PUT /v1/sandboxes/{id}/deadline` [`PutDeadline`] | [`Observed`], its time changed; never makes a sandbox |
 //! | `DELETE /v1/sandboxes/{id}` [`DeleteSandbox`] | [`Observed`] once gone; an unknown id is gone |
 //! | `GET /v1/sandboxes`, `GET /v1/sandboxes/{id}` | [`Observed`], a list of them |
 //! | `POST /v1/sandboxes/{id}/guest` | one guest stream, see [`GUEST_CONTENT_TYPE`] |
@@ -58,6 +59,15 @@ pub struct SandboxSpec {
     pub workdir: String,
     /// As whom, in the form of an image's `USER`.
     pub user: String,
+}
+
+/// When a sandbox that runs should end. Heard once for each generation: the same again changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutDeadline {
+    /// As in [`PutSandbox`].
+    pub generation: u64,
+    /// In so many milliseconds, counted by the node's clock since boot from the moment it hears this.
+    pub ends_in_ms: u64,
 }
 
 /// Why a sandbox should go.

@@ -36,7 +36,7 @@ impl State {
     ];
 
     /// The word users see.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             State::Starting => "starting",
             State::Running => "running",

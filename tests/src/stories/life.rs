@@ -72,6 +72,79 @@ pub async fn a_sandbox_ends_when_its_time_is_up(lab: Builder) {
     lab.end().await;
 }
 
+pub async fn a_sandbox_is_given_more_time_and_less(lab: Builder) {
+    let mut lab = lab.start().await;
+    let id = id_of(&lab.api.post("/v1/sandbox", json!({ "timeout": 100 })).await.expect(201).json());
+    let path = format!("/v1/sandbox/{id}/timeout");
+    lab.clock.advance(Duration::from_secs(50));
+    // Whoever set the wall clock changed nothing of what is planned.
+    lab.clock.set_wall_ms(0);
+    lab.api.post(&path, json!({ "extend": 28_800 })).await.expect(400);
+    let extended = lab.api.post(&path, json!({ "extend": 100 })).await.expect(200).json();
+    assert_eq!((&extended["timeout"], &extended["timeout_at"]), (&json!(200), &json!(150)));
+    lab.stop_node().await;
+    lab.stop_control().await;
+    lab.start_node().await.unwrap();
+    lab.start_control().await.unwrap();
+    lab.clock.advance(Duration::from_secs(149));
+    assert_eq!(run(&lab, &id, "echo still here").await["stdout"], "still here\n");
+    lab.api.post(&path, json!({ "timeout": 28_800 })).await.expect(200);
+    lab.clock.advance(Duration::from_secs(1000));
+    assert_eq!(run(&lab, &id, "echo here").await["stdout"], "here\n");
+    assert_eq!(lab.api.post(&path, json!({ "timeout": 1 })).await.expect(200).json()["timeout"], 1);
+    lab.clock.advance(Duration::from_secs(1));
+    eventually("the sandbox ends", async || shown(&lab, &id).await["state"] == "deleted").await;
+    assert_eq!(shown(&lab, &id).await["reason"], "timeout");
+    lab.api.post(&path, json!({ "timeout": 60 })).await.expect(404);
+    lab.end().await;
+}
+
+pub async fn an_extension_races_the_end_and_leaves_one_of_the_two(lab: Builder) {
+    let lab = lab.start().await;
+    let mut ids = Vec::new();
+    for _ in 0..many(10) {
+        ids.push(id_of(&lab.api.post("/v1/sandbox", json!({ "timeout": 100 })).await.expect(201).json()));
+    }
+    lab.clock.advance(Duration::from_millis(99_999));
+    let extend = |id: &String| {
+        let (api, path) = (lab.api.clone(), format!("/v1/sandbox/{id}/timeout"));
+        tokio::spawn(async move { api.post(&path, json!({ "extend": 1000 })).await })
+    };
+    let extensions: Vec<_> = ids.iter().map(extend).collect();
+    lab.clock.advance(Duration::from_millis(1));
+    for (id, extension) in ids.iter().zip(extensions) {
+        let answer = extension.await.unwrap();
+        if answer.status == 200 {
+            assert_eq!(run(&lab, id, "echo alive").await["stdout"], "alive\n");
+        } else {
+            let refused = answer.json();
+            let code = refused["code"].as_str().unwrap_or_default();
+            assert!(["sandbox_deleting", "sandbox_deleted"].contains(&code), "{refused}");
+            assert!(refused["message"].as_str().unwrap().contains("timeout"), "{refused}");
+            eventually("it is gone", async || shown(&lab, id).await["state"] == "deleted").await;
+            assert_eq!(shown(&lab, id).await["reason"], "timeout");
+        }
+    }
+    lab.end().await;
+}
+
+pub async fn a_sandbox_knows_its_directories(lab: Builder) {
+    let lab = lab.start().await;
+    let system = async |id: &str, name: &str| {
+        lab.api.get(&format!("/v1/sandbox/{id}/system/{name}")).await.expect(200).json()
+    };
+    let id = sandbox(&lab).await;
+    assert_eq!(system(&id, "workdir").await, json!({ "workdir": "/workspace" }));
+    if lab.kind != Kind::Fake {
+        assert_eq!(system(&id, "user-home-dir").await, json!({ "user_home_dir": "/home/user" }));
+    }
+    let asked = json!({ "env_vars": { "HOME": "/workspace/home" } });
+    let moved = id_of(&lab.api.post("/v1/sandbox", asked).await.expect(201).json());
+    assert_eq!(system(&moved, "user-home-dir").await, json!({ "user_home_dir": "/workspace/home" }));
+    assert_eq!(run(&lab, &moved, "echo ~").await["stdout"], "/workspace/home\n");
+    lab.end().await;
+}
+
 pub async fn delete_twice_is_as_good_as_once(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;

@@ -8,7 +8,8 @@ use wire::id::{ENTROPY_BYTES, NodeId, SandboxId};
 use wire::image::{Digest, ImageConfig};
 use wire::node::{
     BuildEvent, BuildSystemImage, BuiltImage, Capacity, DeleteSandbox, GUEST_CONTENT_TYPE, GUEST_STREAM,
-    Inspection, Leak, NodeError, NodeErrorCode, NodeReport, Observed, PutSandbox, SandboxSpec, StepTime,
+    Inspection, Leak, NodeError, NodeErrorCode, NodeReport, Observed, PutDeadline, PutSandbox, SandboxSpec,
+    StepTime,
 };
 use wire::sandbox::{Death, Reason, Resources, State};
 
@@ -18,6 +19,7 @@ use super::{COMMAND, every_variant, example};
 pub fn text() -> Result<String> {
     let types = [
         ("PutSandbox", vec![put()?]),
+        ("PutDeadline", vec![example(&PutDeadline { generation: 2, ends_in_ms: 300_000 })?]),
         ("DeleteSandbox", vec![example(&DeleteSandbox { generation: 3, reason: Reason::Deleted })?]),
         ("Observed", observed()?),
         ("State", states()?),

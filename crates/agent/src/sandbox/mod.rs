@@ -67,6 +67,11 @@ impl Sandbox {
         self.workdir.join(path)
     }
 
+    /// Where the user's own files are: where the sandbox's environment says, or else `/etc/passwd`.
+    pub fn home(&self) -> &str {
+        self.env.get("HOME").filter(|home| home.starts_with('/')).unwrap_or(&self.identity.home)
+    }
+
     /// The environment of a process of `identity`: what login sets, then the sandbox's, then the request's own.
     pub fn environment(
         &self,

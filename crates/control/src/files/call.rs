@@ -1,14 +1,13 @@
 //! Operations on files that are answered in one word.
 
 use wire::guest::file::{Edit, FileCall, FileInfo};
-use wire::guest::{Done, Outcome, Request};
+use wire::guest::{Done, Request};
 use wire::id::{SandboxId, TeamId};
 use wire::public::file::{Edited, FileEdited};
 
 use super::{OPERATION_WAIT, another_question, bounded};
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
-use crate::nodes::{GuestEvent, NodeFailure};
 use crate::sandboxes::{explain, ready};
 
 /// Carries out an operation that has nothing to say.
@@ -72,22 +71,9 @@ pub async fn edit_all(
 async fn done(fleet: &Fleet, team: &TeamId, id: &SandboxId, call: FileCall) -> Result<Done> {
     let node = ready(fleet, team, id).await?;
     let request = Request::File(call);
-    let ask = async { last_word(&node.client, id, &request).await };
+    let ask = async { node.client.guest(id, &request).await?.last_word().await };
     match bounded("the operation on files", OPERATION_WAIT, ask).await? {
         Ok(outcome) => outcome.map_err(Error::Guest),
         Err(failure) => Err(explain(fleet, id, failure).await),
-    }
-}
-
-async fn last_word(
-    client: &crate::nodes::NodeClient,
-    id: &SandboxId,
-    request: &Request,
-) -> Result<Outcome, NodeFailure> {
-    let mut answer = client.guest(id, request).await?;
-    loop {
-        if let GuestEvent::End(outcome) = answer.next().await? {
-            return Ok(outcome);
-        }
     }
 }

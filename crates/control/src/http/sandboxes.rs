@@ -9,8 +9,10 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use wire::public::limits::IDEMPOTENCY_KEY_CHARS_MAX;
-use wire::public::sandbox::{Sandbox, SandboxInspection, SandboxList, SandboxMade};
-use wire::sandbox::{State as SandboxState, defaults, limits};
+use wire::public::sandbox::{
+    LISTED_STATES, Sandbox, SandboxInspection, SandboxList, SandboxMade, UserHomeDir, Workdir,
+};
+use wire::sandbox::{defaults, limits};
 
 use super::App;
 use super::body::json_fields;
@@ -19,6 +21,8 @@ use super::fields::Fields;
 use super::patience::patiently;
 use super::processes::to_run;
 use super::query::Query;
+use crate::deadlines::{self, Change};
+use crate::directories;
 use crate::error::{Error, Result};
 use crate::keys::Scope;
 use crate::processes;
@@ -177,6 +181,49 @@ pub async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// `POST /v1/sandbox/{id}/timeout`.
+pub async fn change_timeout(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    InSandbox(id): InSandbox,
+    request: Request,
+) -> Result<Json<Sandbox>> {
+    let change = timeout_change(json_fields(&app, request).await?)?;
+    // To the end: a wish that is stored and not told would be told later, when nobody expects it.
+    to_the_end(async move { deadlines::change(&app, &caller.team, &id, change).await }).await.map(Json)
+}
+
+fn timeout_change(mut fields: Fields) -> Result<Change> {
+    let given = ["timeout", "extend"].map(|name| fields.has(name));
+    let timeout = fields.integer("timeout", limits::TIMEOUT_SECONDS).map(Change::In);
+    let extend = fields.integer("extend", limits::TIMEOUT_SECONDS).map(Change::Later);
+    match given {
+        [true, true] => fields.wrong("extend", "cannot be sent together with timeout"),
+        [false, false] => fields.wrong("timeout", "is required, or else extend"),
+        _ => {}
+    }
+    fields.finish()?;
+    timeout.or(extend).ok_or_else(|| Error::field("timeout", "is required, or else extend"))
+}
+
+/// `GET /v1/sandbox/{id}/system/user-home-dir`.
+pub async fn user_home_dir(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    InSandbox(id): InSandbox,
+) -> Result<Json<UserHomeDir>> {
+    directories::home(&app, &caller.team, &id).await.map(Json)
+}
+
+/// `GET /v1/sandbox/{id}/system/workdir`.
+pub async fn workdir(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    InSandbox(id): InSandbox,
+) -> Result<Json<Workdir>> {
+    directories::workdir(&app, &caller.team, &id).await.map(Json)
+}
+
 /// `GET /v1/sandbox/{id}/inspect`. Operators see every team's.
 pub async fn inspect(
     State(app): State<App>,
@@ -198,12 +245,10 @@ pub async fn list(
 }
 
 fn page(mut query: Query) -> Result<Page> {
-    let listed: Vec<_> =
-        SandboxState::ALL.into_iter().filter(|state| *state != SandboxState::Deleted).collect();
-    let words: Vec<_> = listed.iter().map(|state| state.as_str()).collect();
-    let state = query.read("state", &format!("one of {}", words.join(", ")), |text| {
-        listed.iter().find(|state| state.as_str() == text).copied()
+    let state = query.read("state", &format!("one of {}", LISTED_STATES.join(", ")), |text| {
+        LISTED_STATES.into_iter().find(|state| *state == text)
     });
+    let template = query.text("template").map(str::to_owned);
     let by_state = query.read("sort", "created_at or state", |text| match text {
         "created_at" => Some(false),
         "state" => Some(true),
@@ -222,7 +267,7 @@ fn page(mut query: Query) -> Result<Page> {
         (true, true) => Sort::StateAsc,
         (true, false) => Sort::StateDesc,
     };
-    Ok(Page { state, sort, paging })
+    Ok(Page { state, template, sort, paging })
 }
 
 #[cfg(test)]
@@ -286,11 +331,27 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_time_is_exactly_one_of_two() {
+        let parse = |json: Value| timeout_change(Fields::parse(json.to_string().as_bytes()).unwrap());
+        assert_eq!(parse(json!({"timeout": 1, "extend": null})).unwrap(), Change::In(1));
+        assert_eq!(parse(json!({"extend": 28_800})).unwrap(), Change::Later(28_800));
+        for (json, wrong) in [
+            (json!({}), "timeout"),
+            (json!({"timeout": 0}), "timeout"),
+            (json!({"timeout": "60"}), "timeout"),
+            (json!({"extend": 28_801}), "extend"),
+            (json!({"timeout": 1, "extend": 1}), "extend"),
+        ] {
+            assert_eq!(wrong_fields(parse(json.clone()).map(|_| ())), [wrong], "{json}");
+        }
+    }
+
+    #[test]
     fn a_list_query_names_everything_that_is_wrong() {
         let parse = |text| page(Query::parse(Some(text)).unwrap());
-        let ok = parse("sort=state&order-by=asc&page=2&page-size=100&state=running").unwrap();
-        let paging = Paging { page: 2, page_size: 100 };
-        let expect = Page { state: Some(SandboxState::Running), sort: Sort::StateAsc, paging };
+        let ok = parse("sort=state&order-by=asc&page=2&page-size=100&state=running&template=a%2Fb").unwrap();
+        let (paging, template) = (Paging { page: 2, page_size: 100 }, Some("a/b".into()));
+        let expect = Page { state: Some("running"), template, sort: Sort::StateAsc, paging };
         assert_eq!(ok, expect);
         assert_eq!(parse("").unwrap().sort, Sort::CreatedDesc);
         let bad = parse("state=deleted&sort=x&order-by=up&page=0&page-size=101").map(|_| ());

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use wire::id::SandboxId;
 use wire::node::{
     BuildEvent, BuildSystemImage, DeleteSandbox, GUEST_CONTENT_TYPE, Inspection, Leak, NodeError,
-    NodeErrorCode, NodeReport, Observed, PutSandbox,
+    NodeErrorCode, NodeReport, Observed, PutDeadline, PutSandbox,
 };
 
 use super::connect::UnixConnector;
@@ -27,6 +27,9 @@ use crate::finite::finite_body;
 
 /// How long a node may take to say something it knows.
 const QUERY_SECONDS_MAX: u64 = 5;
+
+/// How long a node may take to write down when a sandbox is to end.
+const DEADLINE_SECONDS_MAX: u64 = 30;
 
 /// How long a node may take to look at a sandbox and the host.
 const INSPECT_SECONDS_MAX: u64 = 30;
@@ -105,6 +108,12 @@ impl NodeClient {
     pub async fn put(&self, id: &SandboxId, put: &PutSandbox) -> Result<Observed, NodeFailure> {
         let request = json_request(Method::PUT, &format!("/v1/sandboxes/{id}"), put)?;
         self.json("bringing the sandbox up", request, SETTLE_SECONDS_MAX).await
+    }
+
+    /// Wants this sandbox to end at another moment; answers once that outlives the node's process.
+    pub async fn put_deadline(&self, id: &SandboxId, put: &PutDeadline) -> Result<Observed, NodeFailure> {
+        let request = json_request(Method::PUT, &format!("/v1/sandboxes/{id}/deadline"), put)?;
+        self.json("changing when the sandbox is to end", request, DEADLINE_SECONDS_MAX).await
     }
 
     /// Wants this sandbox gone; answers once it is.

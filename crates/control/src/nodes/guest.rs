@@ -66,6 +66,18 @@ impl GuestAnswer {
             }
         }
     }
+
+    /// The last word, and nothing of what comes before it.
+    ///
+    /// # Errors
+    /// As [`GuestAnswer::next`].
+    pub async fn last_word(mut self) -> Result<Outcome, NodeFailure> {
+        loop {
+            if let GuestEvent::End(outcome) = self.next().await? {
+                return Ok(outcome);
+            }
+        }
+    }
 }
 
 /// What a frame means to a caller; `None` for those that mean nothing here.

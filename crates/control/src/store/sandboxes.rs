@@ -45,8 +45,10 @@ pub enum Sort {
 /// Which part of a list is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Only those in this state.
-    pub state: Option<State>,
+    /// Only those in the state of this word.
+    pub state: Option<&'static str>,
+    /// Only those made from the template of this name or id.
+    pub template: Option<String>,
     /// In what order.
     pub sort: Sort,
     /// Which part.
@@ -57,22 +59,25 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, team_id, template_id, node_id, desired, observed, generation, spec, network_policy, ",
-            "end_reason, end_detail, failure, timeout_at_ms, created_at_ms, launched_at_ms, ",
-            "state_changed_at_ms, deleted_at_ms FROM sandboxes ",
+            "end_reason, end_detail, failure, timeout_at_ms, ends_at_ms, seen_generation, created_at_ms, ",
+            "launched_at_ms, state_changed_at_ms, deleted_at_ms FROM sandboxes ",
             $rest
         )
     };
 }
 
-/// A page of a team's living sandboxes, in one of the orders a list can have.
+/// Which of a team's living sandboxes are in a list.
+macro_rules! listed {
+    () => {
+        "team_id = $1 AND observed <> 'deleted' AND ($2 = '' OR observed = $2) AND ($3 = '' OR template_id IN \
+         (SELECT id FROM templates WHERE (id = $3 OR name = $3) AND (scope = 'system' OR team_id = $1)))"
+    };
+}
+
+/// A page of them, in one of the orders a list can have.
 macro_rules! select_page {
     ($order:literal) => {
-        concat!(
-            select!("WHERE team_id = $1 AND observed <> 'deleted' AND ($2 = '' OR observed = $2) "),
-            "ORDER BY ",
-            $order,
-            " LIMIT $3 OFFSET $4"
-        )
+        concat!(select!("WHERE "), listed!(), " ORDER BY ", $order, " LIMIT $4 OFFSET $5")
     };
 }
 
@@ -91,6 +96,8 @@ struct Row {
     end_detail: Option<String>,
     failure: Option<String>,
     timeout_at_ms: Option<i64>,
+    ends_at_ms: Option<i64>,
+    seen_generation: i64,
     created_at_ms: i64,
     launched_at_ms: Option<i64>,
     state_changed_at_ms: i64,
@@ -116,6 +123,8 @@ impl TryFrom<Row> for SandboxRecord {
             end: reason.map(|reason| End { reason, detail: row.end_detail.unwrap_or_default() }),
             failure: row.failure.as_deref().map(|failure| parse(id, from_word(failure))).transpose()?,
             timeout_at_ms: row.timeout_at_ms,
+            ends_at_ms: row.ends_at_ms,
+            seen_generation: parse(id, u64::try_from(row.seen_generation))?,
             created_at_ms: row.created_at_ms,
             launched_at_ms: row.launched_at_ms,
             state_changed_at_ms: row.state_changed_at_ms,
@@ -182,7 +191,8 @@ impl Store {
 
     /// A page of a team's sandboxes that are not gone, and how many there are before paging.
     pub async fn list(&self, team: &TeamId, page: &Page) -> Result<(Vec<SandboxRecord>, u64)> {
-        let state = page.state.map_or("", State::as_str);
+        let (state, template) =
+            (page.state.unwrap_or_default(), page.template.as_deref().unwrap_or_default());
         let sql = match page.sort {
             Sort::CreatedAsc => select_page!("created_at_ms ASC, id ASC"),
             Sort::CreatedDesc => select_page!("created_at_ms DESC, id DESC"),
@@ -192,14 +202,17 @@ impl Store {
         let rows: Vec<Row> = sqlx::query_as(sql)
             .bind(team.as_str())
             .bind(state)
+            .bind(template)
             .bind(page.paging.limit())
             .bind(page.paging.offset())
             .fetch_all(&self.readers)
             .await?;
-        let count = "SELECT COUNT(*) FROM sandboxes WHERE team_id = $1 AND observed <> 'deleted' \
-                     AND ($2 = '' OR observed = $2)";
-        let total: (i64,) =
-            sqlx::query_as(count).bind(team.as_str()).bind(state).fetch_one(&self.readers).await?;
+        let total: (i64,) = sqlx::query_as(concat!("SELECT COUNT(*) FROM sandboxes WHERE ", listed!()))
+            .bind(team.as_str())
+            .bind(state)
+            .bind(template)
+            .fetch_one(&self.readers)
+            .await?;
         Ok((records(rows)?, total.0.unsigned_abs()))
     }
 
@@ -207,6 +220,7 @@ impl Store {
     pub async fn unsettled(&self, max: u32) -> Result<Vec<SandboxRecord>> {
         let sql = select!(
             "WHERE observed = 'starting' OR (desired = 'deleted' AND observed <> 'deleted') \
+             OR (observed = 'running' AND ends_at_ms IS NOT NULL AND seen_generation < generation) \
              ORDER BY state_changed_at_ms, id LIMIT $1"
         );
         records(sqlx::query_as(sql).bind(i64::from(max)).fetch_all(&self.readers).await?)
@@ -280,7 +294,7 @@ async fn insert(tx: &mut Transaction<'static, Sqlite>, record: &SandboxRecord) -
 async fn update(tx: &mut Transaction<'static, Sqlite>, record: &SandboxRecord) -> Result<()> {
     let sql = "UPDATE sandboxes SET desired = $2, observed = $3, generation = $4, spec = $5, end_reason = $6, \
                end_detail = $7, failure = $8, timeout_at_ms = $9, launched_at_ms = $10, \
-               state_changed_at_ms = $11, deleted_at_ms = $12 WHERE id = $1";
+               state_changed_at_ms = $11, deleted_at_ms = $12, ends_at_ms = $13, seen_generation = $14 WHERE id = $1";
     sqlx::query(sql)
         .bind(record.id.as_str())
         .bind(word(&record.desired)?)
@@ -294,6 +308,8 @@ async fn update(tx: &mut Transaction<'static, Sqlite>, record: &SandboxRecord) -
         .bind(record.launched_at_ms)
         .bind(record.state_changed_at_ms)
         .bind(record.deleted_at_ms)
+        .bind(record.ends_at_ms)
+        .bind(record.seen_generation as i64)
         .execute(&mut **tx)
         .await?;
     Ok(())

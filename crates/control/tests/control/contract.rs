@@ -127,7 +127,17 @@ async fn lists_are_filtered_sorted_and_paged() {
     };
     assert_eq!(list("order-by=asc").await, (ids.clone(), 3));
     assert_eq!(list("page=2&page-size=2").await, (vec![ids[0].clone()], 3));
-    assert_eq!(list("state=starting").await, (vec![], 0));
+    for state in ["starting", "snapshotting", "paused", "unpausing", "deleting", "stopping", "stopped"] {
+        assert_eq!(list(&format!("state={state}")).await, (vec![], 0), "{state}");
+    }
+    let template = lab.get("/v1/templates").await.json()["items"][0]["id"].as_str().unwrap().to_owned();
+    for template in [template.as_str(), "system%2Fdebian%3Abookworm"] {
+        assert_eq!(
+            list(&format!("template={template}&order-by=asc&page-size=1")).await,
+            (ids[..1].to_vec(), 3)
+        );
+    }
+    assert_eq!(list("template=another").await, (vec![], 0));
     assert_eq!(list("state=running&sort=state&order-by=asc").await, (ids, 3));
     let bad = lab.get("/v1/sandboxes?state=deleted&page=0&page-size=x").await.expect(400);
     assert_eq!(bad.wrong_fields(), ["state", "page", "page-size"]);

@@ -45,6 +45,7 @@ fn body() -> String {
         "edits": [{"find": "x"}],
         "cols": 80,
         "rows": 24,
+        "timeout": 60,
     })
     .to_string()
 }

@@ -4,6 +4,8 @@ mod access;
 mod contract;
 mod converge;
 mod coverage;
+mod deadlines;
+mod directories;
 mod files;
 mod idempotency;
 mod kept;

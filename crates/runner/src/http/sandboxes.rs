@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use wire::guest::{Done, Request};
 use wire::id::SandboxId;
-use wire::node::{DeleteSandbox, Inspection, NodeError, NodeErrorCode, Observed, PutSandbox};
+use wire::node::{DeleteSandbox, Inspection, NodeError, NodeErrorCode, Observed, PutDeadline, PutSandbox};
 
 use super::Door;
 use super::respond::Refusal;
@@ -33,6 +33,16 @@ pub async fn put(
 ) -> Result<Json<Observed>, Refusal> {
     // On a task of its own: a caller that hangs up must not leave a wish half heard.
     let put = tokio::spawn(async move { door.supervisor.put(id, put).await });
+    let observed = put.await.map_err(|error| NodeError::new(NodeErrorCode::Internal, error.to_string()))?;
+    Ok(Json(observed?))
+}
+
+pub async fn put_deadline(
+    State(door): State<Door>,
+    Path(id): Path<SandboxId>,
+    Json(put): Json<PutDeadline>,
+) -> Result<Json<Observed>, Refusal> {
+    let put = tokio::spawn(async move { door.supervisor.put_deadline(&id, put).await });
     let observed = put.await.map_err(|error| NodeError::new(NodeErrorCode::Internal, error.to_string()))?;
     Ok(Json(observed?))
 }

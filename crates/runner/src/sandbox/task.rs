@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::{Exit, Machine, MachineSpec};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use wire::clock::Clock;
 use wire::guest::{Claim, GENERATION, NodeHello};
 use wire::id::SandboxId;
-use wire::node::{Observed, StepTime};
+use wire::node::{NodeError, NodeErrorCode, Observed, PutDeadline, StepTime};
 use wire::sandbox::{Death, Reason, State};
 
 use super::lifecycle::{Event, Life, Work};
@@ -20,6 +20,7 @@ use super::record::{Phase, Record};
 use super::talk::Talk;
 use crate::guest::Connection;
 use crate::node::Node;
+use crate::supervisor::{ending, stale};
 
 /// A fresh agent has so long to listen and to be claimed.
 const AGENT_START_BOUND: Duration = Duration::from_secs(30);
@@ -49,14 +50,17 @@ pub enum Command {
     Delete(Reason),
     /// A newer wish has been seen.
     Generation(u64),
+    /// Its time is up at another moment than it was to be. Answered when the record says so.
+    Deadline(PutDeadline, oneshot::Sender<Result<Observed, NodeError>>),
 }
 
 /// What others hold of a sandbox.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Handle {
     task: AbortHandle,
     commands: mpsc::Sender<Command>,
-    observed: watch::Receiver<Observed>,
+    sight: watch::Receiver<Sight>,
+    clock: Arc<dyn Clock>,
     guest: watch::Receiver<Option<Connection>>,
     /// Who talks to it.
     pub talk: Arc<Talk>,
@@ -67,7 +71,7 @@ pub struct Handle {
 impl Handle {
     /// What it is now.
     pub fn observed(&self) -> Observed {
-        self.observed.borrow().clone()
+        self.sight.borrow().said(&*self.clock)
     }
 
     /// Stops the task where it stands, as a killed process would. The sandbox goes on without it.
@@ -87,9 +91,9 @@ impl Handle {
 
     /// Waits until what it is satisfies `settled`, and returns that; or what it last was, if the task ended.
     pub async fn wait(&self, settled: impl Fn(&Observed) -> bool) -> Observed {
-        let mut observed = self.observed.clone();
-        match observed.wait_for(settled).await {
-            Ok(seen) => seen.clone(),
+        let mut sight = self.sight.clone();
+        match sight.wait_for(|sight| settled(&sight.observed)).await {
+            Ok(sight) => sight.said(&*self.clock),
             Err(_) => self.observed(),
         }
     }
@@ -99,6 +103,37 @@ impl Handle {
         let mut guest = self.guest.clone();
         let connection = guest.wait_for(Option::is_some).await.ok()?;
         connection.clone()
+    }
+}
+
+/// What a sandbox is, but for the moment its time is up, which is said by a clock that may be set meanwhile.
+#[derive(Debug, Clone)]
+struct Sight {
+    observed: Observed,
+    deadline_boot_ms: Option<u64>,
+}
+
+impl Sight {
+    fn of(life: &Life, record: &Record, steps: &[StepTime]) -> Self {
+        let observed = Observed {
+            id: record.id.clone(),
+            generation: record.generation,
+            state: life.state(),
+            death: life.death().cloned(),
+            timeout_at_ms: None,
+            steps: steps.to_vec(),
+        };
+        let deadline_boot_ms = match record.phase {
+            Phase::Running { deadline_boot_ms } => Some(deadline_boot_ms),
+            _ => None,
+        };
+        Self { observed, deadline_boot_ms }
+    }
+
+    /// In the words of this moment.
+    fn said(&self, clock: &dyn Clock) -> Observed {
+        let left = self.deadline_boot_ms.map(|deadline| deadline.saturating_sub(clock.boot_ms()));
+        Observed { timeout_at_ms: left.map(|left| clock.wall_ms() + left), ..self.observed.clone() }
     }
 }
 
@@ -119,7 +154,7 @@ pub struct Task {
     machine: Option<Machine>,
     steps: Vec<StepTime>,
     tear_downs: u32,
-    observed: watch::Sender<Observed>,
+    sight: watch::Sender<Sight>,
     guest: watch::Sender<Option<Connection>>,
     talk: Arc<Talk>,
     /// A redial under way, after the agent's connection broke.
@@ -163,7 +198,7 @@ impl Task {
         let talk = Talk::new(machine.is_some());
         let redial = machine.as_ref().map(|machine| redial(&node, machine, &record));
         let task = Self {
-            observed: watch::channel(first_sight(&record, &life)).0,
+            sight: watch::channel(Sight::of(&life, &record, &[])).0,
             node,
             life,
             record,
@@ -176,10 +211,10 @@ impl Task {
             pulse: None,
         };
         task.publish();
-        let observed = task.observed.subscribe();
+        let (sight, clock) = (task.sight.subscribe(), task.node.clock.clone());
         let record = Arc::new(task.record.clone());
         let task = tokio::spawn(task.run(mailbox, work)).abort_handle();
-        Handle { task, commands, observed, guest: guest_seen, talk, record }
+        Handle { task, commands, sight, clock, guest: guest_seen, talk, record }
     }
 
     /// A record that this finds written is as it should be, but for one of a death.
@@ -274,7 +309,36 @@ impl Task {
                 self.publish();
                 None
             }
+            Command::Deadline(put, answer) => {
+                // Whoever asked may have gone; what is written holds all the same.
+                let _ = answer.send(self.put_deadline(&put));
+                None
+            }
         }
+    }
+
+    /// Ends it at another moment than planned. What the record does not say has not happened: the next process would
+    /// not know it.
+    fn put_deadline(&mut self, put: &PutDeadline) -> Result<Observed, NodeError> {
+        let sight = Sight::of(&self.life, &self.record, &self.steps).said(&*self.node.clock);
+        if put.generation < self.record.generation {
+            return Err(stale(put.generation, self.record.generation));
+        }
+        if self.life.state() != State::Running {
+            return Err(ending(&sight));
+        }
+        if put.generation == self.record.generation {
+            return Ok(sight);
+        }
+        let deadline_boot_ms = self.node.clock.boot_ms().saturating_add(put.ends_in_ms);
+        let mut record = self.record.clone();
+        record.generation = put.generation;
+        record.phase = Phase::Running { deadline_boot_ms };
+        self.node.records.write(&record).map_err(|error| {
+            NodeError::new(NodeErrorCode::Internal, format!("its record cannot be written: {error}"))
+        })?;
+        self.record = record;
+        Ok(self.publish())
     }
 
     fn exited(&mut self, exit: Exit) -> Event {
@@ -332,38 +396,12 @@ impl Task {
         }
     }
 
-    fn publish(&self) {
-        let observed = Observed {
-            generation: self.record.generation,
-            state: self.life.state(),
-            death: self.life.death().cloned(),
-            timeout_at_ms: self.timeout_at_ms(),
-            steps: self.steps.clone(),
-            id: self.record.id.clone(),
-        };
-        self.observed.send_replace(observed.clone());
-        self.node.changed(observed);
-    }
-
-    fn timeout_at_ms(&self) -> Option<u64> {
-        match self.record.phase {
-            Phase::Running { deadline_boot_ms } => {
-                let left = deadline_boot_ms.saturating_sub(self.node.clock.boot_ms());
-                Some(self.node.clock.wall_ms() + left)
-            }
-            _ => None,
-        }
-    }
-}
-
-fn first_sight(record: &Record, life: &Life) -> Observed {
-    Observed {
-        id: record.id.clone(),
-        generation: record.generation,
-        state: life.state(),
-        death: life.death().cloned(),
-        timeout_at_ms: None,
-        steps: Vec::new(),
+    fn publish(&self) -> Observed {
+        let sight = Sight::of(&self.life, &self.record, &self.steps);
+        let observed = sight.said(&*self.node.clock);
+        self.sight.send_replace(sight);
+        self.node.changed(observed.clone());
+        observed
     }
 }
 

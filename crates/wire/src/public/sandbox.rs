@@ -7,10 +7,23 @@ use serde::{Deserialize, Serialize};
 use super::process::{Execute, Ran};
 #[cfg(feature = "schema")]
 use super::schema::{
-    Environment, FreeForm, MemoryMib, NotYetAny, NotYetTrue, TemplateName, Time, TimeoutSeconds, Vcpu,
+    Environment, FreeForm, MemoryMib, MoreSeconds, NotYetAny, NotYetTrue, TemplateName, Time, TimeoutSeconds,
+    Vcpu,
 };
 use crate::id::{NodeId, SandboxId, TemplateId};
 use crate::sandbox::{Reason, State};
+
+/// The states a list can be asked for. Clients ask for `stopping` and `stopped` too, in which no sandbox is.
+pub const LISTED_STATES: [&str; 8] = [
+    State::Starting.as_str(),
+    State::Running.as_str(),
+    State::Snapshotting.as_str(),
+    State::Paused.as_str(),
+    State::Unpausing.as_str(),
+    State::Deleting.as_str(),
+    "stopping",
+    "stopped",
+];
 
 /// A sandbox to make. What is absent has its default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -99,7 +112,7 @@ pub struct Sandbox {
     pub memory: u32,
     /// Writable disk in MiB.
     pub disk: u32,
-    /// Seconds it was given.
+    /// Seconds it was given: when it was made or its time was last set, and those that were added since.
     pub timeout: u32,
     /// Whether it is paused instead of ended when its time is up.
     pub auto_pause: bool,
@@ -122,6 +135,36 @@ pub struct Sandbox {
     /// What was seen that says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_detail: Option<String>,
+}
+
+/// `POST /v1/sandbox/{id}/timeout`: exactly one of the two.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ChangeTimeout {
+    /// Its time is up so many seconds from now. Sent twice, it is as good as once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<MoreSeconds>"))]
+    pub timeout: Option<u32>,
+    /// Its time is up so many seconds later than it was to be. Sent twice, it is that much later twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<MoreSeconds>"))]
+    pub extend: Option<u32>,
+}
+
+/// `GET /v1/sandbox/{id}/system/user-home-dir`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct UserHomeDir {
+    /// The home of the sandbox's user, as processes have it in `HOME`.
+    pub user_home_dir: String,
+}
+
+/// `GET /v1/sandbox/{id}/system/workdir`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Workdir {
+    /// Where processes start and relative paths begin: the image's.
+    pub workdir: String,
 }
 
 /// A sandbox that was made, and what came of the command it was made for.

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::limits::{FILES_MAX, IDEMPOTENCY_KEY_CHARS_MAX, PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX, TREE_DEPTH};
+use super::sandbox::LISTED_STATES;
 use super::{key, team};
 use crate::guest::pty::{ID_BYTES_MAX, SIDE_MAX};
 use crate::id::{ALPHABET, SUFFIX_CHARS};
-use crate::sandbox::{State, defaults, limits};
+use crate::sandbox::{defaults, limits};
 
 /// Names a shape, to be used as `#[schemars(with = "…")]`.
 macro_rules! shapes {
@@ -98,6 +99,12 @@ shapes! {
         "maximum": limits::TIMEOUT_SECONDS.end(),
         "default": defaults::TIMEOUT_SECONDS,
     };
+    /// Life of a sandbox from now on, or what is added to it, in seconds.
+    MoreSeconds = {
+        "type": "integer",
+        "minimum": limits::TIMEOUT_SECONDS.start(),
+        "maximum": limits::TIMEOUT_SECONDS.end(),
+    };
     /// Life of a command, in seconds.
     CommandSeconds = {
         "type": "integer",
@@ -174,10 +181,9 @@ shapes! {
     /// Which end of a list comes first.
     OrderBy = { "type": "string", "enum": ["asc", "desc"], "default": "desc" };
     /// The state of a sandbox that is in lists.
-    ListedState = {
-        "type": "string",
-        "enum": State::ALL.into_iter().filter(|state| *state != State::Deleted).collect::<Vec<_>>(),
-    };
+    ListedState = { "type": "string", "enum": LISTED_STATES };
+    /// The name or id of a template.
+    TemplateFilter = { "type": "string" };
     /// Octal permission bits, such as `644`.
     Mode = { "type": "string", "pattern": "^0*[0-7]{1,4}$" };
     /// The same for a directory to be made.

@@ -4,21 +4,34 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use wire::public::sandbox::{
-    CreateSandbox, Sandbox, SandboxInspection, SandboxList, SandboxListItem, SandboxMade,
+    ChangeTimeout, CreateSandbox, Sandbox, SandboxInspection, SandboxList, SandboxListItem, SandboxMade,
+    UserHomeDir, Workdir,
 };
-use wire::public::schema::{IdempotencyKey, ListedState, OrderBy, Page, PageSize, SandboxSort};
+use wire::public::schema::{
+    IdempotencyKey, ListedState, OrderBy, Page, PageSize, SandboxSort, TemplateFilter,
+};
 use wire::sandbox::{State, defaults};
 
 use super::Noun;
 use super::examples::{CREATED_AT, TIMEOUT_AT, node_id, sandbox_id, template_id};
 use super::failures::Failure::*;
+use super::failures::INSIDE;
 use super::operation::{Access, Operation, delete, get, post};
 
 pub fn noun() -> Noun {
     Noun {
         tag: "Sandboxes",
         text: "A sandbox is a machine of its own, made from a template in milliseconds, and gone when its time is up.",
-        operations: vec![create(), list(), read(), remove(), inspect()],
+        operations: vec![
+            create(),
+            list(),
+            read(),
+            change_timeout(),
+            user_home_dir(),
+            workdir(),
+            remove(),
+            inspect(),
+        ],
     }
 }
 
@@ -80,6 +93,7 @@ fn list() -> Operation {
     get("/v1/sandboxes", "list_sandboxes", "List sandboxes")
         .says("Those of the key's team that are not gone.")
         .in_query::<ListedState>("state", "Only those in this state.")
+        .in_query::<TemplateFilter>("template", "Only those made from the template of this name or id.")
         .in_query::<SandboxSort>("sort", "What to sort by.")
         .in_query::<OrderBy>("order-by", "Which end comes first.")
         .in_query::<Page>("page", "Which page, from 1.")
@@ -92,6 +106,31 @@ fn read() -> Operation {
         .says("One that is gone can be looked at for an hour: its state is `deleted`, and `reason` says why.")
         .answers(200, "What it is.", &sandbox())
         .fails(&[NotFound])
+}
+
+fn change_timeout() -> Operation {
+    of_one(post("/v1/sandbox/{sandbox_id}/timeout", "change_sandbox_timeout", "Change when a sandbox ends"))
+        .says("Exactly one of `timeout`, seconds from now, and `extend`, seconds later than planned. More than 28800 s from now is refused either way. Nothing else changes when a sandbox ends: not commands in it, nor requests to it.")
+        .says("To be retried, send `timeout`: it is as good twice as once. A retried `extend` extends twice. After a failure other than `404` the change may have been made, or may be a little later: look at `timeout_at`.")
+        .says("Answers when the change outlives a restart of any part of the server. A sandbox whose time is up meanwhile is gone, and the answer says so.")
+        .takes(&ChangeTimeout { timeout: Some(600), extend: None })
+        .answers(200, "It runs, and ends then.", &sandbox())
+        .fails(&[NotFound, Conflict, BadGateway, Unavailable, TimedOut])
+}
+
+fn user_home_dir() -> Operation {
+    let path = "/v1/sandbox/{sandbox_id}/system/user-home-dir";
+    of_one(get(path, "get_user_home_dir", "Where the user's home is"))
+        .says("What the sandbox's environment says in `HOME`, or else its `/etc/passwd` of the user.")
+        .answers(200, "Its path.", &UserHomeDir { user_home_dir: "/home/user".into() })
+        .fails(INSIDE)
+}
+
+fn workdir() -> Operation {
+    of_one(get("/v1/sandbox/{sandbox_id}/system/workdir", "get_workdir", "Where processes start"))
+        .says("Relative paths begin there too.")
+        .answers(200, "Its path.", &Workdir { workdir: "/workspace".into() })
+        .fails(INSIDE)
 }
 
 fn remove() -> Operation {

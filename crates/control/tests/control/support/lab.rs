@@ -119,10 +119,11 @@ impl Lab {
 
     pub async fn with(limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let node = Node::new(&dir.path().join("node.sock"));
+        let clock = Arc::new(HeldClock(AtomicU64::new(1_700_000_000_000)));
+        let node = Node::new(&dir.path().join("node.sock"), clock.clone());
         let mut lab = Self {
             node,
-            clock: Arc::new(HeldClock(AtomicU64::new(1_700_000_000_000))),
+            clock,
             key: control::keys::generate().unwrap(),
             other_key: String::new(),
             address: String::new(),

@@ -4,6 +4,6 @@ mod lab;
 mod node;
 mod routes;
 
-pub use lab::{Answer, Lab, TEMPLATE};
+pub use lab::{Answer, HeldClock, Lab, TEMPLATE};
 pub use node::{Node, Say};
 pub use routes::{Access, Route, routes};

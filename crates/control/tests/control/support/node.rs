@@ -14,12 +14,15 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use tokio::sync::{broadcast, watch};
+use wire::clock::Clock;
 use wire::guest::frame::{self, Channel, Frame};
 use wire::guest::{Done, ExecCause, ExecEnd, Head, Outcome, Request};
 use wire::id::{NodeId, SandboxId};
 use wire::image::{Digest, ImageConfig};
 use wire::node::*;
 use wire::sandbox::{Death, Reason, State as SandboxState};
+
+use super::HeldClock;
 
 /// Long enough for the bytes before a cut to leave.
 const LAST_WORDS_LEAVE: Duration = Duration::from_millis(50);
@@ -69,6 +72,9 @@ pub struct Inner {
     /// What the agent says to a request; files are written and read without it.
     pub script: Mutex<Vec<Say>>,
     pub refuse_puts: Mutex<Option<NodeError>>,
+    pub deadlines: Mutex<Vec<PutDeadline>>,
+    pub refuse_deadlines: Mutex<Option<NodeError>>,
+    clock: Arc<HeldClock>,
     pub capacity: Mutex<Capacity>,
     pub build: Mutex<Vec<BuildEvent>>,
     /// `PUT`s wait while this is false.
@@ -86,7 +92,7 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(socket: &Path) -> Self {
+    pub fn new(socket: &Path, clock: Arc<HeldClock>) -> Self {
         let inner = Inner {
             id: NodeId::from_entropy([9; 20]),
             image: Digest::from_sha256([1; 32]),
@@ -98,6 +104,9 @@ impl Node {
             requests: Mutex::default(),
             script: Mutex::default(),
             refuse_puts: Mutex::default(),
+            deadlines: Mutex::default(),
+            refuse_deadlines: Mutex::default(),
+            clock,
             capacity: Mutex::new(Capacity { sandboxes: 100, vcpu: 100, memory_mib: 100_000 }),
             build: Mutex::default(),
             gate: watch::channel(true).0,
@@ -181,6 +190,7 @@ fn router(inner: Arc<Inner>) -> Router {
     Router::new()
         .route("/v1/sandboxes", get(list))
         .route("/v1/sandboxes/{id}", put(put_sandbox).get(get_sandbox).delete(delete_sandbox))
+        .route("/v1/sandboxes/{id}/deadline", put(put_deadline))
         .route("/v1/sandboxes/{id}/guest", post(guest))
         .route("/v1/sandboxes/{id}/inspect", get(inspect))
         .route("/v1/changes", get(changes))
@@ -225,6 +235,29 @@ async fn put_sandbox(State(node): Door, extract::Path(id): Id, Json(put): Json<P
         }
     });
     Json(settle.await.unwrap()).into_response()
+}
+
+async fn put_deadline(State(node): Door, extract::Path(id): Id, Json(put): Json<PutDeadline>) -> Response {
+    node.deadlines.lock().unwrap().push(put.clone());
+    if let Some(error) = node.refuse_deadlines.lock().unwrap().clone() {
+        return refusal(error);
+    }
+    let mut sandboxes = node.sandboxes.lock().unwrap();
+    let Some(seen) = sandboxes.get_mut(&id) else {
+        return refusal(NodeError::new(NodeErrorCode::NotFound, "no such sandbox"));
+    };
+    if put.generation < seen.generation {
+        return refusal(NodeError::new(NodeErrorCode::Stale, "it has seen a newer one"));
+    }
+    if seen.state != SandboxState::Running {
+        return refusal(NodeError::new(NodeErrorCode::WrongState, "it does not run"));
+    }
+    if put.generation > seen.generation {
+        seen.generation = put.generation;
+        seen.timeout_at_ms = Some(node.clock.wall_ms() + put.ends_in_ms);
+        let _ = node.changes.send(seen.clone());
+    }
+    Json(seen.clone()).into_response()
 }
 
 async fn get_sandbox(State(node): Door, extract::Path(id): Id) -> Response {
