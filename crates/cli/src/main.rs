@@ -3,6 +3,7 @@
 mod client;
 mod clock;
 mod commands;
+mod entropy;
 mod exec;
 mod interrupts;
 mod output;

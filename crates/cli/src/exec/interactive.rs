@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use http::Method;
-use wire::public::process::{Execute, OnDisconnect, ProcessEvent, ProcessEventKind};
+use wire::id::ProcessId;
+use wire::public::process::{Execute, OnDisconnect, ProcessEvent};
 
 use super::feed::feed;
-use super::listen::listen;
-use crate::client::{Events, Session, pieces};
+use super::listen::{listen, show};
+use crate::client::{Session, pieces};
+use crate::entropy;
 use crate::interrupts::Interrupts;
 
 /// For the server to forget a process that has ended, or to kill it.
@@ -16,12 +18,13 @@ const FORGET_WAIT: Duration = Duration::from_secs(5);
 
 /// Runs it: a process with an id, whose input stays open. It is forgotten, and killed if it still runs, whatever happens.
 pub async fn run(session: &Session, base: &str, order: Execute, interrupts: &mut Interrupts) -> Result<u8> {
-    let order = Execute { on_disconnect: Some(OnDisconnect::Detach), open_stdin: Some(true), ..order };
-    let mut events = session.client.events(Method::POST, &format!("{base}/stream"), &order).await?;
-    let process = format!("{base}/{}", started(&mut events).await?);
+    // An id of our own: it can be killed although nobody was there to hear that it runs.
+    let id = ProcessId::from_entropy(entropy::bytes()?).to_string();
+    let process = format!("{base}/{id}");
+    let order =
+        Execute { id: Some(id), on_disconnect: Some(OnDisconnect::Detach), open_stdin: Some(true), ..order };
     let code = tokio::select! {
-        code = listen(&mut events) => code,
-        failure = input(session, &process) => Err(failure),
+        code = converse(session, base, &process, &order) => code,
         code = interrupts.next() => Ok(code),
     };
     // It has ended, or nobody is left to care for it; a sandbox that is gone took it along.
@@ -29,12 +32,17 @@ pub async fn run(session: &Session, base: &str, order: Execute, interrupts: &mut
     code
 }
 
-/// The id it was given.
-async fn started(events: &mut Events) -> Result<String> {
-    match events.next::<ProcessEvent>().await?.map(|event| event.event) {
-        Some(ProcessEventKind::Started { id: Some(id), .. }) => Ok(id),
-        Some(ProcessEventKind::Error { message, .. }) => bail!(message),
-        _ => bail!("the server does not say that the command runs"),
+async fn converse(session: &Session, base: &str, process: &str, order: &Execute) -> Result<u8> {
+    let mut events = session.client.events(Method::POST, &format!("{base}/stream"), order).await?;
+    // Nothing can be read by what does not run yet.
+    if let Some(event) = events.next::<ProcessEvent>().await?
+        && let Some(code) = show(event.event)?
+    {
+        return Ok(code);
+    }
+    tokio::select! {
+        code = listen(&mut events) => code,
+        failure = input(session, process) => Err(failure),
     }
 }
 

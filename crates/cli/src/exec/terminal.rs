@@ -9,10 +9,12 @@ use bytes::Bytes;
 use http::Method;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use wire::public::pty::{CreatePty, Pty, ResizePty};
+use wire::id::PtyId;
+use wire::public::pty::{CreatePty, ResizePty};
 
 use super::Input;
-use crate::client::{Closed, Session, Shown, Socket, Typist, encoded, pieces};
+use crate::client::{Closed, Session, Shown, Socket, Typist, pieces};
+use crate::entropy;
 use crate::interrupts::Interrupts;
 use crate::output::pass_on;
 use crate::terminal::{self, Raw, Size};
@@ -32,20 +34,28 @@ const SANDBOX_GONE: u16 = 4410;
 /// When our standard input is no terminal, the program cannot be started, or it is not known how it ended.
 pub async fn attend(session: &Session, sandbox: &str, order: CreatePty, input: Input) -> Result<ExitCode> {
     terminal::required()?;
+    let mut interrupts = Interrupts::new()?;
+    // Listened to before the size is looked at: no change is missed.
+    let resized = signal(SignalKind::window_change())?;
     let size = terminal::size();
+    // An id of our own: it can be closed although nobody was there to hear that it was made.
+    let id = PtyId::from_entropy(entropy::bytes()?).to_string();
+    let base = format!("/v1/sandbox/{sandbox}/pty");
+    let pty = format!("{base}/{id}");
     let order = CreatePty {
+        id: Some(id),
         cols: size.map(|size| size.cols),
         rows: size.map(|size| size.rows),
         // Its program waits for the connection, so that its first words are seen as it says them.
         lazy_start: Some(true),
         ..order
     };
-    let mut interrupts = Interrupts::new()?;
-    let base = format!("/v1/sandbox/{sandbox}/pty");
-    let made: Pty = session.client.json(Method::POST, &base, &order).await?;
-    let pty = format!("{base}/{}", encoded(&made.id));
+    let sitting = async {
+        session.client.order(Method::POST, &base, &order).await?;
+        sit(session, &pty, input, resized).await
+    };
     let code = tokio::select! {
-        code = sit(session, &pty, input) => code,
+        code = sitting => code,
         code = interrupts.next() => Ok(code),
     };
     // One that has ended is of no use, and nobody would ever end the others.
@@ -53,9 +63,7 @@ pub async fn attend(session: &Session, sandbox: &str, order: CreatePty, input: I
     code.map(ExitCode::from)
 }
 
-async fn sit(session: &Session, pty: &str, input: Input) -> Result<u8> {
-    // Listened to before the size is told: no change is missed.
-    let resized = signal(SignalKind::window_change())?;
+async fn sit(session: &Session, pty: &str, input: Input, resized: Signal) -> Result<u8> {
     let Socket { typist, shown } = session.client.socket(&format!("{pty}/connect")).await?;
     // Ours again before anything is said of how it ended.
     let _raw = if input == Input::Ours { Some(Raw::new()?) } else { None };

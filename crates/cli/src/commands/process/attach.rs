@@ -37,8 +37,8 @@ impl Ask for Attach {
 impl Attach {
     async fn tried(self, session: &Session) -> Result<ExitCode> {
         let process = self.process.path(session).await?;
-        let mut interrupts = Interrupts::new()?;
         let mut events = open(session, &process, self.from).await?;
+        let mut interrupts = Interrupts::new()?;
         let heard = async {
             if session.output.is_json() { lines(&mut events).await } else { listen(&mut events).await }
         };

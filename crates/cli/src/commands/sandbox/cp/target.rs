@@ -8,12 +8,12 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, Mode, OFlags, fchmod, mkdirat, open, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-/// Random bytes in the name of what is not yet whole.
-const DRAFT_BYTES: usize = 8;
+use crate::entropy;
+
 /// How a directory is opened below another.
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -52,9 +52,8 @@ impl Directory {
     /// When the directory cannot be written.
     pub fn draft<'a>(&'a self, name: &'a str) -> Result<Draft<'a>> {
         let name = single(name)?;
-        let mut random = [0; DRAFT_BYTES];
-        getrandom::fill(&mut random).map_err(|error| anyhow!("no random bytes: {error}"))?;
-        let draft_name = format!(".atoll-{:016x}.partial", u64::from_ne_bytes(random));
+        let random = u64::from_ne_bytes(entropy::bytes()?);
+        let draft_name = format!(".atoll-{random:016x}.partial");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.0, &draft_name, flags, Mode::RUSR | Mode::WUSR)?;
         Ok(Draft { directory: self, name, draft_name, file: File::from(file), is_whole: false })
