@@ -164,9 +164,14 @@ impl Server {
     /// # Panics
     /// When it cannot be started.
     pub fn atoll(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("atoll is started")
+    }
+
+    /// `atoll` with these arguments against it, not yet started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(bins::atoll());
         command.args(arguments).env("ATOLL_URL", &self.url).env("ATOLL_API_KEY", &self.key);
-        command.output().expect("atoll is started")
+        command
     }
 
     /// Kills one of its processes, by its role, as a crash would.

@@ -4,6 +4,7 @@
 //! test of each, on the engine named. `tests/fleet.rs` tells them on the fake
 //! engine, `tests/metal.rs` on the real ones.
 
+pub mod cli;
 pub mod crash;
 pub mod python;
 pub mod stories;

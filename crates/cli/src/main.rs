@@ -3,12 +3,14 @@
 mod client;
 mod clock;
 mod commands;
+mod entropy;
 mod exec;
 mod interrupts;
 mod output;
 mod serve;
 mod span;
 mod table;
+mod terminal;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,10 +36,17 @@ enum Command {
     Run(commands::run::Run),
     /// Machines, and what runs in them.
     Sandbox(Noun<commands::sandbox::Verb>),
+    /// Programs in a sandbox that go on by themselves.
+    Process(Noun<commands::process::Verb>),
     /// What lies in sandboxes.
     Files(Noun<commands::files::Verb>),
     /// What sandboxes are made from.
     Template(Noun<commands::template::Verb>),
+    /// What opens the API.
+    Key(Noun<commands::key::Verb>),
+    /// Who owns sandboxes and keys, and how much each may have; for operators.
+    Team(Noun<commands::team::Verb>),
+    Whoami(commands::whoami::Whoami),
     Doctor(commands::doctor::Doctor),
     Completions(commands::completions::Completions),
     #[command(hide = true)]
@@ -69,8 +78,12 @@ fn main() -> ExitCode {
         Command::Serve(serve) => single_threaded(serve.run()),
         Command::Run(run) => single_threaded(async { Ok(run.run().await) }),
         Command::Sandbox(sandbox) => single_threaded(sandbox.run()),
+        Command::Process(process) => single_threaded(process.run()),
         Command::Files(files) => single_threaded(files.run()),
         Command::Template(template) => single_threaded(template.run()),
+        Command::Key(key) => single_threaded(key.run()),
+        Command::Team(team) => single_threaded(team.run()),
+        Command::Whoami(whoami) => single_threaded(whoami.run()),
         Command::Doctor(doctor) => single_threaded(doctor.run()),
         Command::Completions(completions) => completions.run(),
         Command::Configuration(configuration) => Ok(configuration.run()),

@@ -25,6 +25,13 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
     }
 }
 
+impl<T> Object<T> {
+    /// As it came.
+    pub fn raw(&self) -> &Value {
+        &self.raw
+    }
+}
+
 /// How answers are shown.
 pub struct Output {
     json: bool,

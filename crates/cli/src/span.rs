@@ -34,6 +34,14 @@ pub fn ago(time: &str, now: Timestamp) -> String {
     }
 }
 
+/// When an RFC 3339 time is: `in 3 m`, or `3 m ago`. One that is not a time is shown as it is.
+pub fn from_now(time: &str, now: Timestamp) -> String {
+    match time.parse::<Timestamp>().map(|time| u64::try_from(time.as_second())) {
+        Ok(Ok(seconds)) => until(seconds, now),
+        _ => time.to_owned(),
+    }
+}
+
 /// When a time in Unix seconds is: `in 3 m`, or `3 m ago`.
 pub fn until(unix_seconds: u64, now: Timestamp) -> String {
     let now = u64::try_from(now.as_second()).unwrap_or(0);
@@ -79,5 +87,7 @@ mod tests {
         let at = u64::try_from(now.as_second()).unwrap();
         assert_eq!(until(at + 300, now), "in 5 m");
         assert_eq!(until(at - 3, now), "3 s ago");
+        assert_eq!(from_now("2026-01-02T04:04:05Z", now), "in 60 m");
+        assert_eq!(from_now("never", now), "never");
     }
 }

@@ -24,7 +24,11 @@ pub fn whole(bytes: Bytes) -> Body {
 
 /// A body of what a reader has. A read that fails breaks the request off.
 pub fn from_reader(reader: impl Read + Send + 'static) -> Body {
-    let pieces = pieces(reader);
+    from_pieces(pieces(reader))
+}
+
+/// A body of pieces, as they come. One that could not be had breaks the request off.
+pub fn from_pieces(pieces: mpsc::Receiver<io::Result<Bytes>>) -> Body {
     let frames = stream::unfold(pieces, async |mut pieces| {
         let piece = pieces.recv().await?;
         Some((piece.map(Frame::data), pieces))

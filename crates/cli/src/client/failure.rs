@@ -67,19 +67,16 @@ impl Failure {
             Self::Unreachable { .. } => {
                 Some("is `atoll serve` running? --url or ATOLL_URL say where it listens")
             }
-            Self::Broken { .. } => None,
+            Self::Broken { .. } => {
+                Some("was the server stopped meanwhile? what it had begun may have happened all the same")
+            }
             Self::Refused { status, code, .. } => match *status {
+                _ if let Some(hint) = hint_for(code) => Some(hint),
                 StatusCode::UNAUTHORIZED => Some(
                     "set ATOLL_API_KEY, or --api-key-file to a file with a key; \
                      a server writes its first into api-key in its data directory",
                 ),
-                StatusCode::FORBIDDEN if code == "operator_only" => {
-                    Some("`atoll whoami` shows what your key may")
-                }
-                StatusCode::NOT_FOUND if code == "not_found" || code == "sandbox_deleted" => {
-                    Some("`ls` shows what there is")
-                }
-                StatusCode::NOT_FOUND if code == "no_such_route" || code.is_empty() => {
+                StatusCode::NOT_FOUND if code.is_empty() => {
                     Some("does that URL belong to an Atoll server, and is it as new as this program?")
                 }
                 StatusCode::TOO_MANY_REQUESTS => Some("ask less often, or have the team's limit raised"),
@@ -88,6 +85,23 @@ impl Failure {
             },
         }
     }
+}
+
+/// What may help with a refusal of this kind.
+fn hint_for(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "operator_only" | "team_only" => "`atoll whoami` shows what your key may",
+        "not_found" | "sandbox_deleted" | "sandbox_deleting" => "`ls` shows what there is",
+        "file_not_found" => "paths without a slash in front begin at the sandbox's workdir",
+        "no_such_route" => "does that URL belong to an Atoll server, and is it as new as this program?",
+        "invalid_fields" => "`--help` says what each option takes",
+        "already_exists" => "choose another name, or remove that one first",
+        "team_limit" => "remove what is not needed any more; an operator can raise it with `atoll team set`",
+        "team_in_use" => "remove its sandboxes first",
+        "last_operator_key" => "make another with `atoll key create --scope operator` first",
+        "disk_full" => "remove files in the sandbox, or make one with more disk",
+        _ => return None,
+    })
 }
 
 /// What a refusal says.

@@ -5,6 +5,7 @@ mod body;
 mod events;
 mod failure;
 mod options;
+mod socket;
 
 use std::time::Duration;
 
@@ -21,10 +22,11 @@ use serde::de::DeserializeOwned;
 use crate::output::note;
 
 pub use answer::{Lines, piece};
-pub use body::{Body, from_reader, whole};
+pub use body::{Body, from_pieces, from_reader, pieces, whole};
 pub use events::Events;
 pub use failure::{Failure, OUR_FAILURE, report};
 pub use options::{Ask, Noun, Options, Session};
+pub use socket::{Closed, Shown, Socket, Typist};
 
 /// The longest a refusal may make us wait before we ask once more, in seconds.
 const RETRY_AFTER_SECONDS_MAX: u64 = 60;
@@ -62,6 +64,30 @@ impl Client {
     /// As [`Client::json`].
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         understood(&answer::whole(self.send(Method::GET, path, Bytes::new()).await?).await?)
+    }
+
+    /// Asks without a body, and hears of what happens.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn hear(&self, path: &str) -> Result<Events> {
+        Ok(Events::of(Lines::of(self.send(Method::GET, path, Bytes::new()).await?)))
+    }
+
+    /// Asks with a JSON body; success is all there is to hear.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn order(&self, method: Method, path: &str, body: &impl Serialize) -> Result<()> {
+        self.asked(method, path, body).await.map(drop)
+    }
+
+    /// A WebSocket to `path`.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn socket(&self, path: &str) -> Result<Socket> {
+        Socket::open(&self.base, path, &self.key).await
     }
 
     /// Deletes.

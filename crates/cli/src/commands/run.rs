@@ -9,7 +9,7 @@ use wire::public::sandbox::Sandbox;
 
 use super::sandbox::create::Wanted;
 use crate::client::{OUR_FAILURE, Options, Session, report};
-use crate::exec::{Given, Program};
+use crate::exec::{self, Given, Input, Program};
 use crate::interrupts::Interrupts;
 
 /// Runs one command in a new sandbox, streams what it says, exits with its code, and deletes the sandbox.
@@ -40,9 +40,9 @@ impl Run {
         // Not to be interrupted: the server would finish the sandbox, and nobody would delete it.
         let wanted = self.wanted.of(Some(self.template));
         let sandbox: Sandbox = session.client.json(Method::POST, "/v1/sandbox", &wanted).await?;
-        let given = Given { timeout: Some(sandbox.timeout), ..Given::default() };
+        let order = self.program.command(Given::default(), Some(sandbox.timeout));
         let outcome = tokio::select! {
-            outcome = self.program.run(&session, sandbox.id.as_str(), given) => outcome,
+            outcome = exec::run(&session, sandbox.id.as_str(), order, Input::None) => outcome,
             code = interrupts.next() => Ok(ExitCode::from(code)),
         };
         delete(&session, &sandbox, interrupts).await?;

@@ -14,20 +14,34 @@ use crate::output::{note, pass_on};
 ///
 /// # Errors
 /// When it is not known how it ended, or nobody takes what it says.
-pub async fn listen(mut events: Events) -> Result<u8> {
+pub async fn listen(events: &mut Events) -> Result<u8> {
     while let Some(event) = events.next::<ProcessEvent>().await? {
-        match event.event {
-            ProcessEventKind::Started { .. } | ProcessEventKind::Gap { .. } => {}
-            ProcessEventKind::Stdout { data } => pass_on(&STANDARD.decode(data)?)?,
-            ProcessEventKind::Stderr { data } => complain(&STANDARD.decode(data)?)?,
-            ProcessEventKind::Exit { exit_code, how, .. } => {
-                say_how(&how);
-                return Ok(code(exit_code));
-            }
-            ProcessEventKind::Error { message, .. } => bail!(message),
+        if let Some(code) = show(event.event)? {
+            return Ok(code);
         }
     }
     bail!("the stream ended before the command did")
+}
+
+/// Passes one event on. The exit code, if it was the last.
+///
+/// # Errors
+/// When the stream is over without an end, or nobody takes what the program says.
+pub fn show(event: ProcessEventKind) -> Result<Option<u8>> {
+    match event {
+        ProcessEventKind::Started { .. } => {}
+        ProcessEventKind::Gap { missed } => {
+            note(&format!("atoll: {missed} pieces of the output are no longer kept"));
+        }
+        ProcessEventKind::Stdout { data } => pass_on(&STANDARD.decode(data)?)?,
+        ProcessEventKind::Stderr { data } => complain(&STANDARD.decode(data)?)?,
+        ProcessEventKind::Exit { exit_code, how, .. } => {
+            say_how(&how);
+            return Ok(Some(code(exit_code)));
+        }
+        ProcessEventKind::Error { message, .. } => bail!(message),
+    }
+    Ok(None)
 }
 
 /// An exit code as ours.

@@ -26,6 +26,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use wire::id::NodeId;
 
+use crate::entropy;
+
 /// The longest run directory: Unix socket paths end at 107 bytes.
 const RUN_DIR_BYTES_MAX: usize = 60;
 
@@ -128,8 +130,9 @@ impl Layout {
     /// # Errors
     /// When it can be neither read nor made.
     pub fn node_id(&self) -> Result<NodeId> {
-        let text =
-            read_or_make(&self.node_dir("id"), 0o644, || Ok(NodeId::from_entropy(random()?).to_string()))?;
+        let text = read_or_make(&self.node_dir("id"), 0o644, || {
+            Ok(NodeId::from_entropy(entropy::bytes()?).to_string())
+        })?;
         Ok(text.parse()?)
     }
 }
@@ -168,15 +171,9 @@ pub fn read_or_make(path: &Path, mode: u32, make: impl FnOnce() -> Result<String
 }
 
 fn new_instance() -> Result<String> {
-    let bytes: [u8; 20] = random()?;
+    let bytes: [u8; 20] = entropy::bytes()?;
     let id = NodeId::from_entropy(bytes).to_string();
     Ok(id.trim_start_matches("node-")[..8].to_owned())
-}
-
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

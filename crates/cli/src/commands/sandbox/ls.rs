@@ -10,9 +10,9 @@ use wire::public::sandbox::SandboxList;
 use wire::public::template::TemplateList;
 use wire::sandbox::State;
 
-use super::named::PAGE_SIZE;
 use crate::client::{Ask, Session};
-use crate::output::{Object, note, print};
+use crate::commands::paging::Paging;
+use crate::output::{Object, print};
 use crate::span::{ago, until};
 use crate::table::Table;
 
@@ -28,12 +28,8 @@ pub struct Ls {
     /// The other way round.
     #[arg(long, short)]
     reverse: bool,
-    /// Which page.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    page: u32,
-    /// Sandboxes on a page, up to 100.
-    #[arg(long, default_value_t = PAGE_SIZE)]
-    page_size: usize,
+    #[command(flatten)]
+    paging: Paging,
     /// Prints ids alone.
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
@@ -62,7 +58,7 @@ impl Ls {
             (Sort::State, true) => ("state", "desc"),
         };
         let state = self.state.map(|state| format!("&state={state}")).unwrap_or_default();
-        format!("sort={sort}&order-by={order}&page={}&page-size={}{state}", self.page, self.page_size)
+        format!("sort={sort}&order-by={order}&{}{state}", self.paging.query())
     }
 }
 
@@ -76,10 +72,7 @@ impl Ask for Ls {
             let names = if session.output.is_json() { BTreeMap::new() } else { names(session).await };
             session.output.show(&list, |list| table(list, &names, Timestamp::now()).to_string())?;
         }
-        let seen = u64::from(self.page - 1) * self.page_size as u64 + list.it.items.len() as u64;
-        if seen < list.it.total_items && !session.output.is_json() {
-            note(&format!("… and {} more: --page {}", list.it.total_items - seen, self.page + 1));
-        }
+        self.paging.note_rest(session, list.it.items.len(), list.it.total_items);
         Ok(ExitCode::SUCCESS)
     }
 }

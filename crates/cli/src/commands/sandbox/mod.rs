@@ -1,5 +1,6 @@
 //! `atoll sandbox`: machines, and what runs in them.
 
+mod cp;
 pub mod create;
 mod exec;
 mod get;
@@ -7,6 +8,8 @@ mod inspect;
 mod ls;
 mod named;
 mod rm;
+mod shell;
+mod timeout;
 
 use std::process::ExitCode;
 
@@ -15,7 +18,7 @@ use clap::Subcommand;
 
 use crate::client::{Ask, Session};
 
-pub use named::{Named, resolve};
+pub use named::{Named, PAGE_SIZE, resolve};
 
 /// What can be asked of sandboxes.
 #[derive(Debug, Subcommand)]
@@ -24,7 +27,10 @@ pub enum Verb {
     Ls(ls::Ls),
     Get(get::Get),
     Exec(exec::Exec),
+    Shell(shell::Shell),
+    Cp(cp::Cp),
     Inspect(inspect::Inspect),
+    Timeout(timeout::Timeout),
     Rm(rm::Rm),
 }
 
@@ -35,7 +41,10 @@ impl Ask for Verb {
             Self::Ls(ls) => ls.ask(session).await,
             Self::Get(get) => get.ask(session).await,
             Self::Exec(exec) => exec.ask(session).await,
+            Self::Shell(shell) => shell.ask(session).await,
+            Self::Cp(cp) => cp.ask(session).await,
             Self::Inspect(inspect) => inspect.ask(session).await,
+            Self::Timeout(timeout) => timeout.ask(session).await,
             Self::Rm(rm) => rm.ask(session).await,
         }
     }
