@@ -9,7 +9,7 @@ use crate::connection::stream::Stream;
 use crate::{failure, file, process, pty, status};
 
 /// The requests this agent knows, by their `op`.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "exec",
     "read_file",
     "write_file",
@@ -19,6 +19,7 @@ const KNOWN: [&str; 10] = [
     "write_files",
     "file",
     "walk",
+    "watch",
     "status",
 ];
 
@@ -37,6 +38,7 @@ pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
         Request::WriteFiles => file::write_all(&agent.files, &claimed.sandbox, stream).await,
         Request::File(call) => file::call(&agent.files, &claimed.sandbox, stream, call).await,
         Request::Walk(walk) => file::walk(&agent.files, &claimed.sandbox, stream, walk).await,
+        Request::Watch(watch) => file::watch(&agent.files, &claimed.sandbox, stream, watch).await,
         Request::Status => status::status(agent, claimed).await,
         _ => Err(Error::new(ErrorCode::Unsupported, "this agent does not know such a request")),
     }
@@ -62,6 +64,7 @@ mod tests {
     use wire::guest::file::{FileCall, Walk};
     use wire::guest::process::ProcessCall;
     use wire::guest::pty::PtyCall;
+    use wire::guest::watch::Watch;
     use wire::guest::{Command, Exec, Part, ReadFile, WriteFile};
 
     #[test]
@@ -85,6 +88,7 @@ mod tests {
             Request::WriteFiles,
             Request::File(FileCall::Stat { path: "/a".into() }),
             Request::Walk(Walk::List { path: "/a".into(), recursive: false, exclude: Vec::new() }),
+            Request::Watch(Watch { path: "/a".into(), recursive: false, exclude: Vec::new() }),
             Request::Status,
         ];
         for (request, op) in requests.iter().zip(KNOWN) {
