@@ -12,3 +12,4 @@ mod openapi;
 mod processes;
 mod support;
 mod teams;
+mod watches;

@@ -14,9 +14,10 @@
 //! In a new directory things may happen before anybody can watch it. So when its watch stands, what is in it by then is
 //! told as created, each once.
 //!
-//! **What kernels differ in.** gVisor (2025) tells all of this as Linux does, but: its queue has no bound of its own, so
-//! only the agent's makes a `rescan`; and a change made from outside of the sandbox is not seen, which no route of ours
-//! makes. On both, what happens through another mount of the same directory, or through a memory mapping, is not told.
+//! **What kernels differ in.** The stories of watches are the same on Linux and on gVisor, and so is what is told. What
+//! neither tells is what happens through another mount of the same directory or through a memory mapping, and on gVisor
+//! what is changed from outside of the sandbox, which nothing of ours does. gVisor may say what was created a moment after
+//! it can be seen, which the agent allows for.
 
 use serde::{Deserialize, Serialize};
 
