@@ -9,7 +9,7 @@ use crate::connection::stream::Stream;
 use crate::{failure, file, process, pty, status, whoami};
 
 /// The requests this agent knows, by their `op`.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "exec",
     "read_file",
     "write_file",
@@ -20,6 +20,7 @@ const KNOWN: [&str; 11] = [
     "file",
     "walk",
     "whoami",
+    "watch",
     "status",
 ];
 
@@ -39,8 +40,8 @@ pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
         Request::File(call) => file::call(&agent.files, &claimed.sandbox, stream, call).await,
         Request::Walk(walk) => file::walk(&agent.files, &claimed.sandbox, stream, walk).await,
         Request::Whoami => whoami::whoami(&claimed.sandbox),
+        Request::Watch(watch) => file::watch(&agent.files, &claimed.sandbox, stream, watch).await,
         Request::Status => status::status(agent, claimed).await,
-        _ => Err(Error::new(ErrorCode::Unsupported, "this agent does not know such a request")),
     }
 }
 
@@ -64,6 +65,7 @@ mod tests {
     use wire::guest::file::{FileCall, Walk};
     use wire::guest::process::ProcessCall;
     use wire::guest::pty::PtyCall;
+    use wire::guest::watch::Watch;
     use wire::guest::{Command, Exec, Part, ReadFile, WriteFile};
 
     #[test]
@@ -88,6 +90,7 @@ mod tests {
             Request::File(FileCall::Stat { path: "/a".into() }),
             Request::Walk(Walk::List { path: "/a".into(), recursive: false, exclude: Vec::new() }),
             Request::Whoami,
+            Request::Watch(Watch { path: "/a".into(), recursive: false, exclude: Vec::new() }),
             Request::Status,
         ];
         for (request, op) in requests.iter().zip(KNOWN) {

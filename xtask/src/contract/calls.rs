@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
 use wire::guest::bundle::{self, FileHeader};
-use wire::guest::file::{Change, Edit, FileCall, FileInfo, Match, Node, Walk};
+use wire::guest::file::{Edit, FileCall, FileInfo, Match, Node, Walk};
 use wire::guest::process::{ProcessCall, ProcessInfo};
 use wire::guest::pty::{PtyCall, PtyInfo, PtySpec};
+use wire::guest::watch::Change;
 use wire::guest::{Command, ExecCause, ExecEnd, Whoami};
 
 use super::{every_variant, example};
@@ -87,9 +88,11 @@ pub fn changes() -> Result<Vec<String>> {
     let place = || "/workspace/a".to_owned();
     Ok(every_variant!(Change {
         Change::Created { .. } => Change::Created { path: place(), is_dir: true },
-        Change::Modified { .. } => Change::Modified { path: place(), is_dir: false },
+        Change::Modified { .. } => Change::Modified { path: place() },
+        Change::Written { .. } => Change::Written { path: place() },
         Change::Attributes { .. } => Change::Attributes { path: place(), is_dir: false },
-        Change::Removed { .. } => Change::Removed { path: place(), is_dir: false },
+        Change::Moved { .. } => Change::Moved { from: place(), to: "/workspace/b".into(), is_dir: false },
+        Change::Deleted { .. } => Change::Deleted { path: place(), is_dir: false },
         Change::Rescan => Change::Rescan,
     }))
 }

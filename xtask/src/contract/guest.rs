@@ -5,10 +5,11 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
-use wire::guest::file::{FileCall, Watch};
+use wire::guest::file::FileCall;
 use wire::guest::frame::{self, Body, Channel, Frame};
 use wire::guest::process::ProcessCall;
 use wire::guest::pty::PtyCall;
+use wire::guest::watch::Watch;
 use wire::guest::{
     AGENT_TCP_PORT, AgentHello, Claim, Command, Done, Edited, Error, ErrorCode, Exec, ExecCause, ExecEnd,
     GENERATION, Head, NodeHello, OLDEST_GENERATION, Outcome, Part, ReadFile, Request, Shims, Status,
@@ -152,7 +153,7 @@ fn requests() -> Result<Vec<String>> {
         Request::WriteFiles => Request::WriteFiles,
         Request::File(_) => Request::File(FileCall::Stat { path: "a".into() }),
         Request::Walk(_) => Request::Walk(calls::list()),
-        Request::Watch(_) => Request::Watch(Watch { path: "src".into(), recursive: true }),
+        Request::Watch(_) => Request::Watch(Watch { path: "src".into(), recursive: true, exclude: vec![".git".into()] }),
         Request::Process(_) => Request::Process(ProcessCall::List),
         Request::Pty(_) => Request::Pty(PtyCall::List),
         Request::Whoami => Request::Whoami,

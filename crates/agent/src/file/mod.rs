@@ -23,18 +23,20 @@ mod read;
 mod search;
 mod telling;
 mod tree;
+mod watch;
 mod write;
 
 pub use bundles::{read_all, write_all};
 pub use call::call;
 pub use read::read;
 pub use search::walk;
+pub use watch::watch;
 pub use write::write;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use wire::guest::{Error, ErrorCode};
 
 use crate::failure;
@@ -59,11 +61,13 @@ type Ended<T> = Result<Result<T, Error>, oneshot::error::RecvError>;
 pub struct Files {
     threads: Arc<Semaphore>,
     edits: Arc<Semaphore>,
+    watches: watch::Watches,
 }
 
 impl Default for Files {
     fn default() -> Self {
-        Self { threads: Arc::new(Semaphore::new(THREADS_MAX)), edits: Arc::new(Semaphore::new(EDITS_MAX)) }
+        let of = |turns| Arc::new(Semaphore::new(turns));
+        Self { threads: of(THREADS_MAX), edits: of(EDITS_MAX), watches: watch::Watches::default() }
     }
 }
 
@@ -75,6 +79,15 @@ impl Files {
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<Ending<T>, Error> {
         let turn = self.threads.clone().acquire_owned().await.map_err(no_thread)?;
+        Self::spawn(turn, identity, work)
+    }
+
+    /// The same for whoever has a turn, which ends with the thread.
+    fn spawn<T: Send + 'static>(
+        turn: OwnedSemaphorePermit,
+        identity: Option<Arc<Identity>>,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<Ending<T>, Error> {
         let (sender, ending) = oneshot::channel();
         let thread = std::thread::Builder::new().name("file".into()).stack_size(STACK_BYTES);
         let spawned = thread.spawn(move || {

@@ -183,7 +183,8 @@ impl Walk<'_> {
     }
 }
 
-fn is_of_kernel(directory: &Directory) -> bool {
+/// Whether what is in a directory is made up by the kernel as it is read.
+pub fn is_of_kernel(directory: &Directory) -> bool {
     rustix::fs::fstatfs(directory.fd()).is_ok_and(|found| KERNEL_FILE_SYSTEMS.contains(&found.f_type))
 }
 

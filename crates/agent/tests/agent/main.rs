@@ -12,3 +12,4 @@ mod operations;
 mod processes;
 mod terminals;
 mod walks;
+mod watches;

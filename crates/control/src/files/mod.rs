@@ -2,15 +2,18 @@
 
 mod bundles;
 mod call;
+mod lines;
 pub mod multipart;
 mod transfer;
 mod tree;
 mod walk;
+mod watch;
 
 pub use bundles::{Piece, ReadingAll, check_there, read_all, write_all};
 pub use call::{edit, edit_all, exists, nothing, stat};
 pub use transfer::{read, write};
 pub use walk::{Told, walk};
+pub use watch::watch;
 
 use std::time::Duration;
 

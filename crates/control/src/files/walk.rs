@@ -2,23 +2,19 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use memchr::memchr;
+use bytes::Bytes;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use wire::guest::file::{FileInfo, Match, Node, Walk};
 use wire::guest::{Done, Request};
 use wire::id::{SandboxId, TeamId};
 
+use super::lines::{Lines, read};
 use super::tree::Nest;
 use super::{OPERATION_WAIT, another_question};
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::nodes::{GuestAnswer, GuestEvent};
 use crate::sandboxes::{explain, ready};
-
-/// One finding, in bytes, at most: room for two of the longest paths and the longest line, escaped.
-pub(super) const LINE_BYTES_MAX: usize = 256 * 1024;
 
 /// What is found.
 enum Finds {
@@ -144,41 +140,6 @@ impl Walking {
     }
 }
 
-fn read<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
-    serde_json::from_slice(line).map_err(|error| Error::Broken(error.into()))
-}
-
 fn put(value: &impl Serialize, out: &mut Vec<u8>) -> Result<()> {
     serde_json::to_writer(out, value).map_err(|error| Error::internal("cannot write JSON", error))
-}
-
-/// Lines, as their bytes arrive.
-#[derive(Default)]
-pub(super) struct Lines(BytesMut);
-
-impl Lines {
-    /// More bytes.
-    pub fn feed(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
-    }
-
-    /// Whether no line has begun.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The next line, without its end.
-    pub fn next_line(&mut self) -> Result<Option<Bytes>> {
-        match memchr(b'\n', &self.0) {
-            Some(end) => {
-                let line = self.0.split_to(end).freeze();
-                self.0.advance(1);
-                Ok(Some(line))
-            }
-            None if self.0.len() > LINE_BYTES_MAX => {
-                Err(Error::Broken("the agent says too long a line".into()))
-            }
-            None => Ok(None),
-        }
-    }
 }

@@ -66,6 +66,7 @@ fn team() -> Router<App> {
         .route("/v1/sandbox/{id}/filesystem/glob", post(files::glob))
         .route("/v1/sandbox/{id}/filesystem/grep", post(files::grep))
         .route("/v1/sandbox/{id}/filesystem/tree", post(files::tree))
+        .route("/v1/sandbox/{id}/filesystem/watch", post(files::watch))
         .route("/v1/sandbox/{id}/filesystem/stat", post(files::stat))
         .route("/v1/sandbox/{id}/filesystem/exists", post(files::exists))
         .route("/v1/sandbox/{id}/filesystem/mkdir", post(files::mkdir))

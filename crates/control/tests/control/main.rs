@@ -14,3 +14,4 @@ mod openapi;
 mod processes;
 mod support;
 mod teams;
+mod watches;

@@ -31,14 +31,16 @@ pub mod file;
 pub mod frame;
 pub mod process;
 pub mod pty;
+pub mod watch;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use self::file::{FileCall, FileInfo, Walk, Watch};
+use self::file::{FileCall, FileInfo, Walk};
 use self::process::{ProcessCall, ProcessInfo};
 use self::pty::{PtyCall, PtyInfo};
+use self::watch::Watch;
 
 /// The newest protocol generation this build speaks.
 pub const GENERATION: u32 = 1;

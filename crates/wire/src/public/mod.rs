@@ -15,3 +15,4 @@ pub mod sandbox;
 pub mod schema;
 pub mod team;
 pub mod template;
+pub mod watch;

@@ -3,6 +3,7 @@
 use serde_json::json;
 use wire::public::file::*;
 use wire::public::schema::{Mode, Path};
+use wire::public::watch::{WatchEvent, WatchEventKind, WatchFiles};
 
 use super::Noun;
 use super::failures::INSIDE;
@@ -25,6 +26,7 @@ pub fn noun() -> Noun {
             glob(),
             grep(),
             tree(),
+            watch(),
             stat(),
             exists(),
             make_directory(),
@@ -130,6 +132,27 @@ fn tree() -> Operation {
     of_one(post("/v1/sandbox/{sandbox_id}/filesystem/tree", "tree", "Show a tree"))
         .takes(&Tree { path: path("/workspace"), max_depth: Some(3), exclude: Some(vec![".git".into()]) })
         .answers(200, "What is in it, and in what is in it.", &FileTree { items: vec![source] })
+        .fails(INSIDE)
+}
+
+fn watch() -> Operation {
+    let event = |seq, event| WatchEvent { seq, event };
+    let events = [
+        event(0, WatchEventKind::Ready),
+        event(1, WatchEventKind::Created { path: path(FILE), is_dir: false }),
+        event(2, WatchEventKind::Modified { path: path(FILE) }),
+        event(3, WatchEventKind::Written { path: path(FILE) }),
+        event(
+            4,
+            WatchEventKind::Moved { from: path(FILE), to: path("/workspace/src/app.py"), is_dir: false },
+        ),
+    ];
+    of_one(post("/v1/sandbox/{sandbox_id}/filesystem/watch", "watch_files", "Watch a directory"))
+        .says("Answers when the watch stands, and not before: whoever looks at the directory after `ready` and takes what comes misses nothing. Each event has a number, `seq`, which is also its SSE `id:`. Comments (`: ping`) keep the connection alive. The watch ends with the connection, and cannot be taken up again: who lost it watches again, and looks again after `ready`.")
+        .says("Nothing inside waits for a slow listener. What it has not taken is kept up to 512 KiB, and then one `rescan` stands for all that came until it was taken: look at everything again. In a new directory things may happen before it can be watched; when it is, what is in it is told as `created`.")
+        .says("The last event is `gone`, when the directory itself was deleted or moved, or `error`, which says why the watch is lost: its sandbox has ended, say. A stream that ends without either has failed. A sandbox has 32 watches at once, and all of them together watch 32768 directories, 256 levels deep at most.")
+        .takes(&WatchFiles { path: path("/workspace"), recursive: Some(true), exclude: Some(vec![".git".into()]) })
+        .answers_events("What happens, as it happens.", &events)
         .fails(INSIDE)
 }
 

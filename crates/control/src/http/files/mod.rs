@@ -5,12 +5,14 @@ mod calls;
 mod edits;
 mod transfer;
 mod walks;
+mod watch;
 
 pub use bundles::{read_files, write_files};
 pub use calls::{copy, delete, exists, mkdir, relocate, set_permissions, stat};
 pub use edits::{edit_file, edit_files};
 pub use transfer::{read_file, write_file};
 pub use walks::{glob, grep, ls, tree};
+pub use watch::watch;
 
 use super::fields::Fields;
 
