@@ -92,7 +92,9 @@ fn hint_for(code: &str) -> Option<&'static str> {
     Some(match code {
         "operator_only" | "team_only" => "`atoll whoami` shows what your key may",
         "not_found" | "sandbox_deleted" | "sandbox_deleting" => "`ls` shows what there is",
-        "file_not_found" => "paths without a slash in front begin at the sandbox's workdir",
+        "file_not_found" => {
+            "paths without a slash in front begin at the sandbox's workdir, and programs are looked for in its PATH"
+        }
         "no_such_route" => "does that URL belong to an Atoll server, and is it as new as this program?",
         "invalid_fields" => "`--help` says what each option takes",
         "already_exists" => "choose another name, or remove that one first",

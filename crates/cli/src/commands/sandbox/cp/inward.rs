@@ -5,11 +5,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use futures_util::{StreamExt, stream};
 use rustix::fs::{Mode, OFlags, open};
 
 use super::end::{below, name};
 use super::remote::{Kind, Remote};
-use super::{MODE_BITS, Progress, Tally};
+use super::{AT_ONCE, MODE_BITS, Progress, Tally};
 use crate::client::from_reader;
 use crate::commands::files::Place;
 
@@ -67,7 +68,7 @@ fn named(source: &Path, text: &str) -> Option<String> {
     }
 }
 
-/// Copies a directory with all that is in it, one at a time: what is held is names of directories.
+/// Copies a directory with all that is in it, one directory after the other: what is held is names.
 async fn directory(
     remote: &Remote<'_>,
     source: PathBuf,
@@ -97,10 +98,16 @@ async fn directory(
         if mode & FILL_BITS != FILL_BITS {
             closing.push((there.clone(), mode));
         }
+        let mut files = Vec::new();
         for entry in entries {
-            let shown = entry.path().display().to_string();
-            let outcome = copy_entry(remote, &entry, &there, progress, tally, &mut waiting).await;
-            tally.take(&shown, outcome, progress)?;
+            let found = sort(&entry, &there, progress, tally, &mut waiting, &mut files);
+            tally.take(&entry.path().display().to_string(), found, progress)?;
+        }
+        let writes =
+            files.iter().map(async |(here, there)| (here, copy_file(remote, here, there, progress).await));
+        let mut written = stream::iter(writes).buffer_unordered(AT_ONCE);
+        while let Some((here, outcome)) = written.next().await {
+            tally.take(&here.display().to_string(), outcome, progress)?;
         }
     }
     for (there, mode) in closing.into_iter().rev() {
@@ -110,30 +117,35 @@ async fn directory(
     Ok(())
 }
 
-async fn copy_entry(
-    remote: &Remote<'_>,
+/// Says of an entry of a directory whether it is one itself, or a file, or left out.
+fn sort(
     entry: &DirEntry,
     there: &str,
     progress: &Progress,
     tally: &mut Tally,
-    waiting: &mut Vec<(PathBuf, String)>,
+    directories: &mut Vec<(PathBuf, String)>,
+    files: &mut Vec<(PathBuf, String)>,
 ) -> Result<()> {
     let (path, name) = (entry.path(), entry.file_name());
     let Some(name) = name.to_str() else { bail!("its name is not UTF-8, which the API wants") };
     let kind = entry.file_type()?;
     if kind.is_dir() {
-        waiting.push((path, below(there, name)));
+        directories.push((path, below(there, name)));
     } else if kind.is_file() {
-        // It may have been replaced meanwhile.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(open(&path, flags, Mode::empty())?);
-        let metadata = file.metadata()?;
-        write(remote, file, &metadata, &below(there, name), progress).await?;
+        files.push((path, below(there, name)));
     } else {
         let why = if kind.is_symlink() { "it is a link" } else { "it is no file and no directory" };
         tally.skip(&path.display().to_string(), why, progress);
     }
     Ok(())
+}
+
+async fn copy_file(remote: &Remote<'_>, here: &Path, there: &str, progress: &Progress) -> Result<()> {
+    // Something else may have been put there meanwhile.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(open(here, flags, Mode::empty())?);
+    let metadata = file.metadata()?;
+    write(remote, file, &metadata, there, progress).await
 }
 
 async fn write(

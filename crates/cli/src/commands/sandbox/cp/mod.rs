@@ -23,6 +23,9 @@ use remote::Remote;
 /// Permission bits that are kept: not those that make a program somebody else's.
 const MODE_BITS: u32 = 0o777;
 
+/// Files of a directory copied at once.
+const AT_ONCE: usize = 8;
+
 /// Copies files and directories into a sandbox or out of it.
 ///
 /// Directories are copied with all that is in them, files change when all of them has come, and permission bits are kept.

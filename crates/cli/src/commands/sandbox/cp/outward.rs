@@ -5,13 +5,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::vec;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use futures_util::{StreamExt, stream};
 use wire::public::file::FileInfo;
 
 use super::end::{below, name};
 use super::remote::{Kind, Remote};
 use super::target::Directory;
-use super::{MODE_BITS, Progress, Tally};
+use super::{AT_ONCE, MODE_BITS, Progress, Tally};
 use crate::client::piece;
 use crate::commands::files::Place;
 use crate::output::pass_on;
@@ -90,12 +91,13 @@ struct Level {
     directory: Directory,
     /// Its path in the sandbox.
     path: String,
+    /// The directories in it that are still to be copied.
     left: vec::IntoIter<FileInfo>,
     /// Its permission bits, if it was made now.
     mode: Option<u32>,
 }
 
-/// Copies a directory with all that is in it. What is held is what each level still has to do.
+/// Copies a directory with all that is in it. What is held is the directories that each level still has to copy.
 async fn tree(
     remote: &Remote<'_>,
     place: &Place,
@@ -106,27 +108,26 @@ async fn tree(
 ) -> Result<()> {
     // A link's own bits say nothing of the directory it leads to.
     let mode = if info.is_dir { mode(info)? } else { 0o755 };
-    let listed = remote.list(&through(&place.path)).await?;
+    let path = through(&place.path);
+    // Looked at before anything is made for it here.
+    let listed = remote.list(&path).await?;
     let (directory, made) = top(place, target)?;
-    let mut levels = vec![Level {
-        directory,
-        path: through(&place.path),
-        left: listed.into_iter(),
-        mode: made.then_some(mode),
-    }];
-    while let Some(level) = levels.last_mut() {
+    let level = Level { directory, path, left: Vec::new().into_iter(), mode: made.then_some(mode) };
+    let mut levels = vec![begin(remote, level, listed, progress, tally).await?];
+    while let (depth, Some(level)) = (levels.len(), levels.last_mut()) {
         let Some(info) = level.left.next() else {
             close(levels.pop(), progress, tally)?;
             continue;
         };
-        let shown = below(&level.path, &info.name);
-        match entry(remote, level, &info, progress, tally).await {
-            Ok(Some(_)) if levels.len() >= DEPTH_MAX => {
-                let deep = Err(anyhow::anyhow!("more than {DEPTH_MAX} directories lie in each other"));
-                tally.take(&shown, deep, progress)?;
-            }
-            Ok(next) => levels.extend(next),
-            Err(error) => tally.take(&shown, Err(error), progress)?,
+        let path = below(&level.path, &info.name);
+        if depth >= DEPTH_MAX {
+            let deep = Err(anyhow!("more than {DEPTH_MAX} directories lie in each other"));
+            tally.take(&path, deep, progress)?;
+            continue;
+        }
+        match enter(remote, level, &info, path.clone()).await {
+            Ok((level, listed)) => levels.push(begin(remote, level, listed, progress, tally).await?),
+            Err(error) => tally.take(&path, Err(error), progress)?,
         }
     }
     Ok(())
@@ -157,27 +158,45 @@ fn top(place: &Place, target: &Path) -> Result<(Directory, bool)> {
     Directory::open(&parent)?.directory(name).with_context(shown)
 }
 
-/// Copies a file, or begins a directory.
-async fn entry(
+/// A directory in another, and what is in it.
+async fn enter(
     remote: &Remote<'_>,
-    level: &Level,
+    above: &Level,
     info: &FileInfo,
+    path: String,
+) -> Result<(Level, Vec<FileInfo>)> {
+    let mode = mode(info)?;
+    let (directory, made) = above.directory.directory(&info.name)?;
+    let listed = remote.list(&path).await?;
+    Ok((Level { directory, path, left: Vec::new().into_iter(), mode: made.then_some(mode) }, listed))
+}
+
+/// Copies the files of a directory; what is left is the directories in it.
+async fn begin(
+    remote: &Remote<'_>,
+    mut level: Level,
+    listed: Vec<FileInfo>,
     progress: &Progress,
     tally: &mut Tally,
-) -> Result<Option<Level>> {
-    let path = below(&level.path, &info.name);
-    if info.is_symlink {
-        tally.skip(&path, "it is a link", progress);
-        return Ok(None);
+) -> Result<Level> {
+    let (links, others): (Vec<_>, Vec<_>) = listed.into_iter().partition(|info| info.is_symlink);
+    let (directories, files): (Vec<_>, Vec<_>) = others.into_iter().partition(|info| info.is_dir);
+    for link in links {
+        tally.skip(&below(&level.path, &link.name), "it is a link", progress);
     }
-    let mode = mode(info)?;
-    if !info.is_dir {
-        file(remote, &path, &info.name, mode, &level.directory, progress).await?;
-        return Ok(None);
+    let copies = files.iter().map(async |info| {
+        let path = below(&level.path, &info.name);
+        let copied = async { file(remote, &path, &info.name, mode(info)?, &level.directory, progress).await };
+        let outcome = copied.await;
+        (path, outcome)
+    });
+    let mut copied = stream::iter(copies).buffer_unordered(AT_ONCE);
+    while let Some((path, outcome)) = copied.next().await {
+        tally.take(&path, outcome, progress)?;
     }
-    let (directory, made) = level.directory.directory(&info.name)?;
-    let left = remote.list(&path).await?.into_iter();
-    Ok(Some(Level { directory, path, left, mode: made.then_some(mode) }))
+    drop(copied);
+    level.left = directories.into_iter();
+    Ok(level)
 }
 
 fn close(level: Option<Level>, progress: &Progress, tally: &mut Tally) -> Result<()> {
