@@ -9,6 +9,9 @@ chroot "$root" groupadd --gid 1000 user
 chroot "$root" useradd --uid 1000 --gid 1000 --create-home --home-dir /home/user --shell /bin/bash user
 install -d -o 1000 -g 1000 -m 755 "$root/workspace"
 
+# The small vim goes by its full name too, until a larger one is installed.
+chroot "$root" update-alternatives --quiet --install /usr/bin/vim vim /usr/bin/vim.tiny 10
+
 # What differs from build to build, or is of no use in a sandbox.
 rm -f "$root"/var/cache/ldconfig/aux-cache "$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old
 rm -f "$root"/etc/passwd- "$root"/etc/group- "$root"/etc/shadow- "$root"/etc/gshadow-

@@ -2,6 +2,7 @@
 
 import pytest
 from leap0 import (
+    FileEdit,
     Leap0ConflictError,
     Leap0Error,
     Leap0NotFoundError,
@@ -24,7 +25,6 @@ def refusal(kind, status, action):
     return error
 
 
-@pytest.mark.xfail(strict=True, reason="files and terminals are not all served yet")
 def test_what_is_not_there_is_not_found(client, sandbox):
     refusal(Leap0NotFoundError, 404, lambda: client.sandboxes.get(NOBODY))
     refusal(Leap0NotFoundError, 404, lambda: client.sandboxes.get("no id at all"))
@@ -37,7 +37,7 @@ def test_what_is_not_there_is_not_found(client, sandbox):
         lambda: sandbox.filesystem.delete(path="/no/such"),
         lambda: sandbox.filesystem.move(src_path="/no/such", dst_path="/tmp/other"),
         lambda: sandbox.filesystem.copy(src_path="/no/such", dst_path="/tmp/other"),
-        lambda: sandbox.filesystem.edit_file(path="/no/such", edits=[]),
+        lambda: sandbox.filesystem.edit_file(path="/no/such", edits=[FileEdit("x")]),
         lambda: sandbox.filesystem.read_files_bytes(paths=["/etc/hostname", "/no/such"]),
         lambda: sandbox.filesystem.set_permissions(path="/no/such", mode="600"),
         lambda: sandbox.filesystem.tree(path="/no/such"),
@@ -53,7 +53,6 @@ def test_what_is_not_there_is_not_found(client, sandbox):
         refusal(Leap0NotFoundError, 404, ask)
 
 
-@pytest.mark.xfail(strict=True, reason="files and terminals are not all served yet")
 def test_what_is_there_already_is_a_conflict(sandbox, home):
     refusal(Leap0ConflictError, 409, lambda: sandbox.filesystem.mkdir(path=home))
     sandbox.filesystem.write_files(files={f"{home}/a": "a", f"{home}/b": "b"})
@@ -64,7 +63,6 @@ def test_what_is_there_already_is_a_conflict(sandbox, home):
     sandbox.pty.delete(session.id)
 
 
-@pytest.mark.xfail(strict=True, reason="files and terminals are not all served yet")
 def test_what_the_user_of_the_sandbox_may_not_is_forbidden(sandbox, home):
     secret = f"{home}/secret"
     sandbox.filesystem.write_file(path=secret, content="x", permissions="000")

@@ -309,9 +309,12 @@ def test_a_directory_is_not_read_as_a_file(sandbox, home):
     assert caught.value.status_code == 400
     with pytest.raises(Leap0Error):
         sandbox.filesystem.write_bytes(path=home, content=b"x")
+
+
+def test_a_file_is_listed_as_itself(sandbox, home):
     sandbox.filesystem.write_file(path=f"{home}/file", content="x")
-    with pytest.raises(Leap0Error):
-        sandbox.filesystem.ls(path=f"{home}/file")
+    [item] = sandbox.filesystem.ls(path=f"{home}/file").items
+    assert (item.name, item.path, item.is_dir, item.size) == ("file", f"{home}/file", False, 1)
 
 
 def test_a_form_without_files_is_nothing_to_do(sandbox):

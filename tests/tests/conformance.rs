@@ -41,19 +41,24 @@ async fn conforms(files: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen green yet on a quiet machine: run it by name"]
 async fn the_leap0_sdk_works_unmodified() {
-    conforms(&["test_sandboxes.py", "test_processes.py", "test_errors.py", "test_not_yet.py"]).await;
+    conforms(&[
+        "test_sandboxes.py",
+        "test_processes.py",
+        "test_files.py",
+        "test_terminals.py",
+        "test_errors.py",
+        "test_not_yet.py",
+    ])
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen green yet on a quiet machine: run it by name"]
 async fn deep_agents_of_langchain_work_unmodified() {
     conforms(&["test_langchain.py"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not seen green yet on a quiet machine: run it by name"]
 async fn what_the_api_says_of_itself_is_true() {
     conforms(&["test_description.py"]).await;
 }

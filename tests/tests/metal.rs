@@ -6,6 +6,7 @@ tests::stories! { testkit::machines::Kind::Gvisor =>
     limits::what_takes_too_much_memory_is_killed_and_the_sandbox_lives,
     limits::a_full_disk_is_an_error_inside_and_the_sandbox_lives,
     bundles::a_full_disk_refuses_files_and_leaves_no_half,
+    pty::vim_htop_and_less_follow_the_size_of_their_terminal,
     limits::too_many_processes_are_refused_inside_and_the_sandbox_lives,
     limits::nothing_outside_can_be_reached,
     limits::the_inside_sees_its_own_size_and_no_other,

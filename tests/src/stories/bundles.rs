@@ -33,6 +33,18 @@ async fn write_files(lab: &Lab, id: &str, body: impl Into<Bytes>) -> Answer {
     lab.api.send(Method::POST, &path, &headers, body.into()).await
 }
 
+pub async fn one_file_in_a_form_is_written_every_time(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    // As many pieces as may wait to be sent, and their end: a node that has not been reached yet takes none of them.
+    for number in 0..32 {
+        let name = format!("one/{number}");
+        write_files(&lab, &id, multipart(&[(&name, name.as_bytes())])).await.expect(204);
+        assert_eq!(read(&lab, &id, json!({ "path": name })).await.expect(200).body, name);
+    }
+    lab.end().await;
+}
+
 pub async fn files_that_are_written_together_are_read_together(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;

@@ -86,23 +86,46 @@ pub async fn programs_that_fill_the_screen_follow_its_size(lab: Builder) {
     socket.type_in("q").await;
     socket.until("left1it").await;
     socket.until("$ ").await;
-    socket.type_in("seq 500 > lines; less lines\n").await;
-    // All rows but the last, which is for what one asks of `less`.
-    socket.until("\n29\r").await;
-    resize(&lab, &id, "t", 90, 20).await;
-    socket.type_in("G").await;
-    socket.until("500").await;
+    lab.end().await;
+}
+
+pub async fn vim_htop_and_less_follow_the_size_of_their_terminal(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    shell(&lab, &id, "t").await;
+    let mut socket = connect(&lab, &id, "t").await;
+    socket.type_in("seq -f 'line %g.' 500 > lines; echo so$((1))far\n").await;
+    socket.until("so1far").await;
+    for (pager, leave) in [("vim", ":q!\r"), ("less", "q")] {
+        resize(&lab, &id, "t", 80, 24).await;
+        socket.type_in(&format!("{pager} lines\n")).await;
+        // All rows but the last, which is for what one asks of it.
+        socket.until("line 23.").await;
+        resize(&lab, &id, "t", 100, 30).await;
+        socket.until("line 29.").await;
+        let mut second = connect(&lab, &id, "t").await;
+        second.until("line 29.").await;
+        assert!(!second.text().contains("line 30."), "{pager}: {:?}", second.text());
+        resize(&lab, &id, "t", 90, 20).await;
+        socket.type_in("G").await;
+        // What need not be drawn again is left as it is.
+        socket.until("500.").await;
+        connect(&lab, &id, "t").await.until("line 500.").await;
+        socket.type_in(leave).await;
+        socket.type_in(&format!("echo {pager}$((1))left\n")).await;
+        socket.until(&format!("{pager}1left")).await;
+    }
+    socket.type_in("htop\n").await;
+    // Its last row.
+    socket.until("Quit").await;
+    for (cols, rows) in [(120, 40), (80, 24)] {
+        resize(&lab, &id, "t", cols, rows).await;
+        socket.until("Quit").await;
+    }
+    connect(&lab, &id, "t").await.until("Quit").await;
     socket.type_in("q").await;
-    socket.until("$ ").await;
-    socket.type_in("top\n").await;
-    socket.until("load average").await;
-    // Whole again at its new size; a program that has not yet taken the keyboard would lose what is typed.
-    resize(&lab, &id, "t", 100, 25).await;
-    socket.until("load average").await;
-    socket.type_in("q").await;
-    socket.until("$ ").await;
-    socket.type_in("echo done$((1))it\n").await;
-    socket.until("done1it").await;
+    socket.type_in("echo htop$((1))left\n").await;
+    socket.until("htop1left").await;
     lab.end().await;
 }
 

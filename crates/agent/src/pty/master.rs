@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 
 use bytes::Bytes;
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -47,14 +47,13 @@ impl Master {
         true
     }
 
-    /// Changes the size, and tells the programs in front of it: not every engine does.
-    pub fn resize(&self, size: Size, leader: Option<Pid>) -> io::Result<()> {
+    /// Changes the size. Whether the programs in front of it could be told: not every engine says who they are.
+    pub fn resize(&self, size: Size) -> io::Result<bool> {
         pair::set_size(self.0.get_ref(), size)?;
-        if let Some(group) = rustix::termios::tcgetpgrp(self.0.get_ref()).ok().or(leader) {
-            // Gone already: nobody needs to know.
-            let _ = rustix::process::kill_process_group(group, Signal::WINCH);
-        }
-        Ok(())
+        let Ok(group) = rustix::termios::tcgetpgrp(self.0.get_ref()) else { return Ok(false) };
+        // Not every engine tells them itself. Gone already: nobody needs to know.
+        let _ = rustix::process::kill_process_group(group, Signal::WINCH);
+        Ok(true)
     }
 }
 

@@ -42,7 +42,7 @@ pub async fn call(agent: &Agent, claimed: &Claimed, stream: &Stream, call: PtyCa
         PtyCall::Resize { id, cols, rows } => {
             let terminal = ptys.find(&id)?;
             let size = ptys.size(cols, rows, Some(&terminal))?;
-            terminal.resize(size)?;
+            terminal.resize(size).await?;
             Ok(Done::Ptys(vec![terminal.info()]))
         }
         PtyCall::List => Ok(Done::Ptys(ptys.0.borrow().iter().map(|terminal| terminal.info()).collect())),

@@ -6,11 +6,12 @@
 //! ```
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 use tokio::sync::{OnceCell, oneshot, watch};
 use wire::guest::pty::{PtyInfo, PtySpec};
 use wire::guest::{Command, Error, ErrorCode, Exec, ExecEnd};
@@ -112,6 +113,9 @@ impl Terminal {
             let size = self.size.get();
             let Seated { pid, exit, terminal } = seat(spawner, self.seat()).await?;
             let master = Master::new(terminal);
+            if let Ok(master) = &master {
+                self.catch_up(master, size, pid).await;
+            }
             if self.is_closed.get() || master.is_err() {
                 kill_all(pid, reaper).await;
             }
@@ -121,13 +125,17 @@ impl Terminal {
             }
             let master = Rc::new(master);
             tokio::task::spawn_local(self.clone().follow(master.clone(), exit));
-            if size != self.size.get() {
-                // Resized while it started. At worst the program learns of it with the next change.
-                let _ = master.resize(self.size.get(), Pid::from_raw(pid));
-            }
             Ok(Program { pid, master: RefCell::new(Some(master)) })
         });
         started.await.map(drop)
+    }
+
+    /// It may have been resized while its program started. At worst that learns of it with the next change.
+    async fn catch_up(&self, master: &Master, mut told: Size, session: i32) {
+        while told != self.size.get() {
+            told = self.size.get();
+            let _ = tell_size(master, told, session).await;
+        }
     }
 
     fn seat(&self) -> Seat {
@@ -205,13 +213,14 @@ impl Terminal {
     }
 
     /// Changes the size, and tells the program.
-    pub fn resize(&self, size: Size) -> Result<(), Error> {
+    pub async fn resize(&self, size: Size) -> Result<(), Error> {
         self.size.set(size);
         self.screen.borrow_mut().resize(size);
         let Some(program) = self.program.get() else { return Ok(()) };
-        match program.master.borrow().as_ref() {
-            Some(master) => master
-                .resize(size, Pid::from_raw(program.pid))
+        let master = program.master.borrow().clone();
+        match master {
+            Some(master) => tell_size(&master, size, program.pid)
+                .await
                 .map_err(|error| failure::of("changing the terminal's size", error)),
             None => Ok(()),
         }
@@ -232,6 +241,15 @@ impl Terminal {
         // The sender lives as long as `self`, so there is no error to see.
         let _ = self.end.subscribe().wait_for(Option::is_some).await;
     }
+}
+
+/// Gives a terminal a size, and tells the programs in front of it; all of its session, if it is not known which those
+/// are: whoever does not look for a size does not hear of one.
+async fn tell_size(master: &Master, size: Size, session: i32) -> io::Result<()> {
+    if !master.resize(size)? {
+        signal_session(session, Signal::WINCH).await;
+    }
+    Ok(())
 }
 
 /// Has a program started on a terminal.

@@ -233,29 +233,32 @@ fn quote_end(quoted: &str) -> Option<usize> {
     })
 }
 
-/// Undoes what clients do to names: browsers and HTTP libraries write `%22`, `%0A` and `%0D` for a quote and line ends and
-/// leave `%` as it is, and many write a backslash before a quote or a backslash.
+/// Undoes what clients do to names: browsers write `%22`, `%0A` and `%0D` for a quote and line ends, HTTP libraries do
+/// the same for all control characters, both leave `%` as it is; and many write a backslash before a quote or a backslash.
 fn unescape(name: &str) -> String {
     let mut plain = String::with_capacity(name.len());
     let mut rest = name;
     while let Some(next) = rest.chars().next() {
-        let known = [
-            ("%22", '"'),
-            ("%0A", '\n'),
-            ("%0a", '\n'),
-            ("%0D", '\r'),
-            ("%0d", '\r'),
-            ("\\\"", '"'),
-            ("\\\\", '\\'),
-        ];
-        let (taken, meant) = match known.iter().find(|(escape, _)| rest.starts_with(escape)) {
-            Some((escape, meant)) => (escape.len(), *meant),
-            None => (next.len_utf8(), next),
+        let (taken, meant) = match rest.as_bytes() {
+            [b'\\', escaped @ (b'"' | b'\\'), ..] => (2, char::from(*escaped)),
+            [b'%', high, low, ..] => match written_as(*high, *low) {
+                Some(meant) => (3, meant),
+                None => (1, next),
+            },
+            _ => (next.len_utf8(), next),
         };
         plain.push(meant);
         rest = &rest[taken..];
     }
     plain
+}
+
+/// What two hexadecimal digits behind a `%` stand for, if clients write it so.
+fn written_as(high: u8, low: u8) -> Option<char> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let code = u8::try_from(digit(high)? * 16 + digit(low)?).ok()?;
+    // No path has a NUL in it, so whoever wrote `%00` meant just that.
+    matches!(code, 0x01..=0x1f | b'"').then(|| char::from(code))
 }
 
 /// What stands before a part of an answer, and behind the one before it.
@@ -352,6 +355,7 @@ mod tests {
             (r#"form-data; name="/a b/é"; filename="upload""#, "/a b/é"),
             (r#"form-data; filename="name=x"; name="a%22b%0Ac%0D""#, "a\"b\nc\r"),
             (r#"form-data; name="a\\b\"c""#, "a\\b\"c"),
+            (r#"form-data; name="a%09b%1f%7F%25%20%é%2""#, "a\tb\u{1f}%7F%25%20%é%2"),
             (r#"form-data; name="100%""#, "100%"),
             ("form-data; name=plain", "plain"),
         ] {

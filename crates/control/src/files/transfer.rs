@@ -53,6 +53,12 @@ impl Sink {
         let sent = bounded("sending the file to the sandbox", PIECE_WAIT, self.0.send(bytes)).await?;
         sent.map_err(|GivenUp| Stopped::GivenUp)
     }
+
+    /// Says that this was all.
+    async fn finish(self) -> Result<(), Stopped> {
+        let sent = bounded("sending the file's end to the sandbox", PIECE_WAIT, self.0.finish()).await?;
+        sent.map_err(|GivenUp| Stopped::GivenUp)
+    }
 }
 
 /// Asks for something to be written, and sends what `feed` gives.
@@ -70,17 +76,11 @@ pub async fn upload(
     };
     let outcome = async { last_word(answer.await?).await };
     tokio::pin!(outcome);
-    let sink = Sink(upload);
     let outcome = tokio::select! {
         // The last word may come early: a full disk, a forbidden place.
         outcome = &mut outcome => outcome,
-        fed = feed(&sink) => {
-            match fed {
-                // If nobody reads it any more, the last word is on its way.
-                Ok(()) => drop(sink.0.finish().await),
-                Err(Stopped::GivenUp) => {}
-                Err(Stopped::Failed(error)) => return Err(error),
-            }
+        fed = feed_all(Sink(upload), feed) => {
+            fed?;
             bounded("the agent's last word on the file", PIECE_WAIT, outcome).await?
         }
     };
@@ -89,6 +89,20 @@ pub async fn upload(
         Ok(Ok(_)) => Err(another_question()),
         Ok(Err(error)) => Err(Error::Guest(error)),
         Err(failure) => Err(explain(fleet, id, failure).await),
+    }
+}
+
+/// Sends what `feed` gives, and that it was all. It is the answer that carries what is sent: whoever waits for one
+/// polls the other too.
+async fn feed_all(sink: Sink, feed: impl AsyncFnOnce(&Sink) -> Result<(), Stopped>) -> Result<()> {
+    let fed = match feed(&sink).await {
+        Ok(()) => sink.finish().await,
+        Err(stopped) => Err(stopped),
+    };
+    match fed {
+        // If nobody reads it any more, the last word is on its way.
+        Ok(()) | Err(Stopped::GivenUp) => Ok(()),
+        Err(Stopped::Failed(error)) => Err(error),
     }
 }
 
