@@ -3,6 +3,7 @@
 
 pub mod bundles;
 pub mod crash;
+pub mod events;
 pub mod exec;
 pub mod files;
 pub mod life;
@@ -10,6 +11,7 @@ pub mod limits;
 pub mod operations;
 pub mod processes;
 pub mod pty;
+mod sse;
 
 use serde_json::{Value, json};
 use testkit::http::Answer;
