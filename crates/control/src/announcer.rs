@@ -1,12 +1,12 @@
-//! Tells those who wait for a sandbox that its record has changed.
+//! Tells those who wait for a sandbox, or for any of a team, that a record has changed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
-use wire::id::SandboxId;
 
-type Waiting = Arc<Mutex<HashMap<SandboxId, watch::Sender<()>>>>;
+/// By the id of the sandbox or team: no id of the one is an id of the other.
+type Waiting = Arc<Mutex<HashMap<String, watch::Sender<()>>>>;
 
 /// Who waits for what. Holds an entry only while somebody does.
 #[derive(Default)]
@@ -14,23 +14,23 @@ pub struct Announcer {
     waiting: Waiting,
 }
 
-/// Waits for changes of one sandbox, from the moment it was made.
+/// Waits for changes of one sandbox or team, from the moment it was made.
 pub struct Watcher {
-    id: SandboxId,
+    id: String,
     changes: Option<watch::Receiver<()>>,
     waiting: Waiting,
 }
 
 impl Announcer {
-    /// Watches a sandbox. Read its record after this, or a change in between is missed.
-    pub fn watch(&self, id: &SandboxId) -> Watcher {
+    /// Watches a sandbox, or all of a team. Read the record after this, or a change in between is missed.
+    pub fn watch(&self, id: &str) -> Watcher {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let changes = waiting.entry(id.clone()).or_insert_with(|| watch::channel(()).0).subscribe();
-        Watcher { id: id.clone(), changes: Some(changes), waiting: self.waiting.clone() }
+        let changes = waiting.entry(id.to_owned()).or_insert_with(|| watch::channel(()).0).subscribe();
+        Watcher { id: id.to_owned(), changes: Some(changes), waiting: self.waiting.clone() }
     }
 
-    /// The record of this sandbox has changed.
-    pub fn announce(&self, id: &SandboxId) {
+    /// The record of this sandbox, or of one of this team, has changed.
+    pub fn announce(&self, id: &str) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = waiting.get(id) {
             sender.send_replace(());
@@ -65,9 +65,8 @@ mod tests {
     #[tokio::test]
     async fn a_change_before_the_wait_is_not_missed_and_nothing_is_left_behind() {
         let announcer = Announcer::default();
-        let id = SandboxId::from_entropy([1; 20]);
-        let (mut one, mut two) = (announcer.watch(&id), announcer.watch(&id));
-        announcer.announce(&id);
+        let (mut one, mut two) = (announcer.watch("sbx-1"), announcer.watch("sbx-1"));
+        announcer.announce("sbx-1");
         one.changed().await;
         two.changed().await;
         drop(one);

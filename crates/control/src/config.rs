@@ -74,6 +74,8 @@ pub struct Limits {
     pub body_idle: Duration,
     /// How long the record of a deleted sandbox can be read.
     pub record_retention: Duration,
+    /// How long events can be read, at least; those of a sandbox whose record can be read stay with it.
+    pub event_retention: Duration,
     /// How long an `Idempotency-Key` is remembered.
     pub idempotency_retention: Duration,
     /// Time between two sweeps over the store.
@@ -97,6 +99,7 @@ impl Default for Limits {
             keep_alive: Duration::from_secs(10),
             body_idle: Duration::from_secs(60),
             record_retention: Duration::from_secs(60 * 60),
+            event_retention: Duration::from_secs(24 * 60 * 60),
             idempotency_retention: Duration::from_secs(24 * 60 * 60),
             sweep_interval: Duration::from_secs(10),
             drain: Duration::from_secs(10),

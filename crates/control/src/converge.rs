@@ -255,6 +255,7 @@ pub async fn sweep(fleet: &Arc<Fleet>) -> Result<()> {
     }
     fleet.store.forget_create_keys(fleet.ago_ms(fleet.limits.idempotency_retention)).await?;
     fleet.store.forget_deleted(fleet.ago_ms(fleet.limits.record_retention)).await?;
+    fleet.store.forget_events(fleet.ago_ms(fleet.limits.event_retention)).await?;
     Ok(())
 }
 

@@ -65,9 +65,15 @@ impl Fleet {
         };
         if changed {
             tracing::info!(sandbox = %id, state = %record.observed, generation = record.generation, "changed");
-            self.announcer.announce(id);
+            self.announce(&record);
         }
         Ok(Some(record))
+    }
+
+    /// Tells those who wait for a sandbox or its team that its record is another.
+    pub fn announce(&self, record: &SandboxRecord) {
+        self.announcer.announce(record.id.as_str());
+        self.announcer.announce(record.team.as_str());
     }
 
     /// Waits until a record is as wanted, or the wait is over; the record as it is then.
@@ -78,7 +84,7 @@ impl Fleet {
         wanted: impl Fn(&SandboxRecord) -> bool,
     ) -> Result<Option<SandboxRecord>> {
         let deadline = Instant::now() + wait;
-        let mut watcher = self.announcer.watch(id);
+        let mut watcher = self.announcer.watch(id.as_str());
         loop {
             let record = self.store.sandbox(id).await?;
             if record.as_ref().is_none_or(&wanted) {

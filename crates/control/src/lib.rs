@@ -17,6 +17,7 @@ mod deadlines;
 mod directories;
 mod entropy;
 mod error;
+mod events;
 mod files;
 mod finite;
 mod fleet;

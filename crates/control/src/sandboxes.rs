@@ -137,7 +137,10 @@ async fn try_admit(
         })
     };
     match fleet.store.admit(team, key, since_ms, choose).await? {
-        Admission::Admitted(id) => Ok((id, true)),
+        Admission::Admitted(id) => {
+            fleet.announcer.announce(team.as_str());
+            Ok((id, true))
+        }
         Admission::MadeBefore(id) => Ok((id, false)),
     }
 }
@@ -190,7 +193,7 @@ pub async fn get(fleet: &Fleet, team: &TeamId, id: &SandboxId) -> Result<Sandbox
 }
 
 /// The record of a sandbox of this team, unless it has been gone for too long.
-async fn owned(fleet: &Fleet, team: &TeamId, id: &SandboxId) -> Result<SandboxRecord> {
+pub async fn owned(fleet: &Fleet, team: &TeamId, id: &SandboxId) -> Result<SandboxRecord> {
     let kept_since_ms = fleet.ago_ms(fleet.limits.record_retention);
     let record = fleet.store.sandbox(id).await?.filter(|record| record.team == *team);
     let fresh = |record: &SandboxRecord| record.deleted_at_ms.is_none_or(|at_ms| at_ms > kept_since_ms);

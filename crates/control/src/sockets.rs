@@ -38,6 +38,12 @@ impl Sockets {
         self.closing.send_replace(true);
     }
 
+    /// Waits until the server stops: for streams that would not end by themselves.
+    pub async fn closing(&self) {
+        // The sender is in `self`, so it cannot go away.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
     /// Waits until they are gone, so long at most. False if some are not.
     pub async fn gone(&self, bound: Duration) -> bool {
         tokio::time::timeout(bound, self.places.acquire_many(SOCKETS_MAX)).await.is_ok()

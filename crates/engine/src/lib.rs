@@ -207,6 +207,14 @@ impl Engine {
         }
     }
 
+    /// How a machine ended that nobody watched, as far as that can still be seen: before it is taken down.
+    pub async fn post_mortem(&self, id: &SandboxId) -> Exit {
+        match self {
+            Self::Gvisor(engine) => engine.post_mortem(id).await,
+            Self::Fake(engine) => engine.post_mortem(id),
+        }
+    }
+
     /// What can be seen of a machine that does not answer, for people. Empty when that is nothing.
     pub async fn condition(&self, id: &SandboxId) -> String {
         match self {

@@ -81,15 +81,15 @@ impl Supervisor {
                 return Task::rest(node, record, death);
             }
             Phase::Deleting { death } => death.clone(),
-            Phase::Starting => died(Reason::CreateFailed, "the node was restarted while it was coming up"),
-            Phase::Running { .. } if record.boot_id != node.boot_id => {
+            _ if record.boot_id != node.boot_id => {
                 let evidence =
                     format!("it ran in boot {} of the host, and this is {}", record.boot_id, node.boot_id);
                 died(Reason::HostRestarted, &evidence)
             }
+            Phase::Starting => died(Reason::CreateFailed, "the node was restarted while it was coming up"),
             Phase::Running { .. } => match node.engine.find(&record.id).await {
                 Ok(Some(machine)) => return Task::adopt(node, record, machine),
-                Ok(None) => died(Reason::EngineLost, "its engine was gone when the node came back"),
+                Ok(None) => died_unwatched(node.engine.post_mortem(&record.id).await),
                 Err(error) => died(Reason::EngineLost, &crate::sandbox::task::chain(&error)),
             },
         };
@@ -363,6 +363,12 @@ async fn bounded<T>(bound: Duration, future: impl Future<Output = T>) -> Result<
 
 fn died(reason: Reason, evidence: &str) -> Death {
     Death { reason, evidence: evidence.to_owned() }
+}
+
+/// It was gone when the node came back.
+fn died_unwatched(exit: engine::Exit) -> Death {
+    let reason = if exit.out_of_memory { Reason::OutOfMemory } else { Reason::EngineLost };
+    died(reason, &format!("it was gone when the node came back: {}", exit.evidence))
 }
 
 /// An id this node has never seen, or has forgotten, is gone.

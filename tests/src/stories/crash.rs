@@ -209,7 +209,7 @@ pub async fn creates_and_deletes_of_the_same_sandboxes_leave_nothing(lab: Builde
 }
 
 /// The process that is the machine, as the host sees it.
-async fn machine(lab: &Lab, id: &str) -> Pid {
+pub async fn machine(lab: &Lab, id: &str) -> Pid {
     let seen = lab.runner().supervisor().node.engine.inspect(&id.parse().unwrap()).await;
     let pid = seen["pid"].as_i64().or(seen["agent_pid"].as_i64()).expect("a machine has a process");
     Pid::from_raw(pid as i32).unwrap()

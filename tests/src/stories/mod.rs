@@ -3,7 +3,7 @@
 
 pub mod bundles;
 pub mod crash;
-mod events;
+pub mod events;
 pub mod exec;
 pub mod files;
 pub mod life;
@@ -11,6 +11,7 @@ pub mod limits;
 pub mod operations;
 pub mod processes;
 pub mod pty;
+mod sse;
 pub mod watch;
 
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 use testkit::lab::{Builder, Lab, eventually};
 
-use super::events::Events;
+use super::sse::Events;
 use super::{many, run, sandbox};
 
 fn at(id: &str, rest: &str) -> String {

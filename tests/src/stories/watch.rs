@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 use testkit::lab::{Builder, Lab, eventually};
 
-use super::events::Events;
+use super::sse::Events;
 use super::{execute, many, run, sandbox, write};
 
 /// Watches one sandbox has at once.

@@ -37,6 +37,8 @@ struct Orders {
     first_key: String,
     /// What a team may have, where nothing else was set for it.
     team: TeamLimits,
+    /// Hours for which events can be read.
+    event_retention_hours: u32,
     /// The process that keeps this one alive.
     server: u32,
 }
@@ -59,6 +61,7 @@ pub fn give_orders(layout: &Layout, settings: &Resolved) -> Result<()> {
         node_socket: layout.node_socket(),
         first_key: read_or_make(&layout.api_key(), 0o600, || Ok(control::keys::generate()?))?,
         team: settings.team,
+        event_retention_hours: settings.event_retention_hours,
         server: std::process::id(),
     };
     let path = layout.control_orders();
@@ -104,7 +107,11 @@ pub async fn run(orders: &Path) -> Result<()> {
         nodes: vec![control::NodeAddress { socket: orders.node_socket }],
         clock: Arc::new(SystemClock),
         first_key: Some(orders.first_key),
-        limits: control::Limits { team: orders.team, ..Default::default() },
+        limits: control::Limits {
+            team: orders.team,
+            event_retention: Duration::from_secs(u64::from(orders.event_retention_hours) * 60 * 60),
+            ..Default::default()
+        },
         metrics: control::MetricsPage::new(move || metrics.render()),
     })
     .await?;

@@ -18,6 +18,8 @@ const SERVICE_UID: u32 = 61_707;
 const HOST_MEMORY_MIB: u64 = 1024;
 /// Sandboxes promised each CPU of the host, in vCPUs.
 const VCPU_PER_CPU: u32 = 32;
+/// How long events can be read, at least.
+const EVENT_RETENTION_HOURS: u32 = 24;
 
 /// Every setting, each with its source still open.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -72,6 +74,9 @@ pub struct Settings {
     /// Requests of one team at once after a pause, where nothing else was set for it [default: 2000].
     #[arg(long, env = "ATOLL_TEAM_REQUESTS_BURST")]
     pub team_requests_burst: Option<u32>,
+    /// Hours for which events of sandboxes can be read after these are gone [default: 24].
+    #[arg(long, env = "ATOLL_EVENT_RETENTION_HOURS")]
+    pub event_retention_hours: Option<u32>,
 }
 
 /// What runs sandboxes.
@@ -105,6 +110,8 @@ pub struct Resolved {
     pub capacity: Capacity,
     /// What a team may have and how fast it may ask, where nothing else was set for it.
     pub team: TeamLimits,
+    /// Hours for which events of sandboxes can be read after these are gone.
+    pub event_retention_hours: u32,
 }
 
 impl Settings {
@@ -142,6 +149,7 @@ impl Settings {
             service_uid: settings.service_uid.unwrap_or(SERVICE_UID),
             capacity,
             team,
+            event_retention_hours: settings.event_retention_hours.unwrap_or(EVENT_RETENTION_HOURS),
         })
     }
 
@@ -163,6 +171,7 @@ impl Settings {
             team_keys_max: self.team_keys_max.or(other.team_keys_max),
             team_requests_per_second: self.team_requests_per_second.or(other.team_requests_per_second),
             team_requests_burst: self.team_requests_burst.or(other.team_requests_burst),
+            event_retention_hours: self.event_retention_hours.or(other.event_retention_hours),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod docs;
+mod events;
 mod extract;
 mod fields;
 mod files;
@@ -15,6 +16,7 @@ mod processes;
 mod ptys;
 mod query;
 mod respond;
+mod resume;
 mod router;
 mod sandboxes;
 mod serve;

@@ -6,8 +6,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 
 use super::{
-    App, auth, docs, files, health, keys, observe, operator, processes, ptys, respond, sandboxes, teams,
-    templates,
+    App, auth, docs, events, files, health, keys, observe, operator, processes, ptys, respond, sandboxes,
+    teams, templates,
 };
 
 /// The API of this fleet.
@@ -41,6 +41,8 @@ fn team() -> Router<App> {
         .route("/v1/sandboxes", get(sandboxes::list))
         .route("/v1/sandbox/{id}", get(sandboxes::get).delete(sandboxes::delete))
         .route("/v1/sandbox/{id}/", get(sandboxes::get).delete(sandboxes::delete))
+        .route("/v1/events", get(events::of_team))
+        .route("/v1/sandbox/{id}/events", get(events::of_sandbox))
         .route("/v1/sandbox/{id}/timeout", post(sandboxes::change_timeout))
         .route("/v1/sandbox/{id}/system/user-home-dir", get(sandboxes::user_home_dir))
         .route("/v1/sandbox/{id}/system/workdir", get(sandboxes::workdir))

@@ -5,6 +5,7 @@
 //! several only read. The SQL is the part that PostgreSQL understands as well:
 //! `$1` placeholders, `ON CONFLICT`, ids as TEXT, times as BIGINT milliseconds.
 
+mod events;
 mod idempotency;
 mod keys;
 mod paging;
@@ -25,6 +26,7 @@ use sqlx::{Sqlite, Transaction};
 
 use crate::error::{Error, Result};
 
+pub use events::EventRecord;
 pub use idempotency::CreateKey;
 pub use keys::{Caller, KeyRecord};
 pub use paging::Paging;

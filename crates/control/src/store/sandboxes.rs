@@ -7,7 +7,7 @@ use wire::id::{NodeId, SandboxId, TeamId};
 use wire::node::Capacity;
 use wire::sandbox::State;
 
-use super::{CreateKey, Paging, Store, TeamRecord, from_word, idempotency, json, parse, teams, word};
+use super::{CreateKey, Paging, Store, TeamRecord, events, from_word, idempotency, json, parse, teams, word};
 use crate::error::{Error, Result};
 use crate::record::{End, SandboxRecord};
 
@@ -157,6 +157,7 @@ impl Store {
         let of_team = teams::find(&mut tx, team).await?.ok_or(Error::Unauthorized)?;
         let record = choose(&Promised { nodes: promised(&mut tx).await?, team: of_team })?;
         insert(&mut tx, &record).await?;
+        events::append(&mut tx, &record).await?;
         if let Some(key) = key {
             idempotency::remember(&mut tx, team, key, &record.id, record.created_at_ms).await?;
         }
@@ -181,9 +182,13 @@ impl Store {
         let query = sqlx::query_as::<_, Row>(select!("WHERE id = $1")).bind(id.as_str());
         let Some(row) = query.fetch_optional(&mut *tx).await? else { return Ok(None) };
         let mut record = SandboxRecord::try_from(row)?;
+        let before = record.observed;
         let changed = change(&mut record);
         if changed {
             update(&mut tx, &record).await?;
+            if record.observed != before {
+                events::append(&mut tx, &record).await?;
+            }
             tx.commit().await?;
         }
         Ok(Some((record, changed)))

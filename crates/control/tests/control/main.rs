@@ -6,6 +6,7 @@ mod converge;
 mod coverage;
 mod deadlines;
 mod directories;
+mod events;
 mod files;
 mod idempotency;
 mod kept;

@@ -26,7 +26,7 @@ use wire::guest::Shims;
 use wire::id::SandboxId;
 
 use crate::steps::{Faults, StepLog};
-use crate::{Error, Machine, MachineSpec, Owned, Stream, Up};
+use crate::{Error, Exit, Machine, MachineSpec, Owned, Stream, Up};
 use layout::{Layout, Place};
 use machine::Running;
 
@@ -230,6 +230,13 @@ impl Fake {
             "processes": processes.iter().map(processes::Seen::present).collect::<Vec<_>>(),
             "log": place.log_tail(),
         })
+    }
+
+    /// As [`crate::Engine::post_mortem`].
+    pub fn post_mortem(&self, id: &SandboxId) -> Exit {
+        let log = self.layout.place(id).log_tail();
+        let last = if log.is_empty() { String::new() } else { format!("; its last words: {log}") };
+        Exit { out_of_memory: false, evidence: format!("the agent's process ended{last}") }
     }
 
     /// As [`crate::Engine::condition`].

@@ -95,7 +95,7 @@ impl Inner {
         self.launcher.run(id.as_str(), "runsc run", &self.runsc.program, args, RUN_WAIT).await?;
         match self.process(id)? {
             Some(process) => Ok(self.watch(id, process)),
-            None => Err(Error::Ended { evidence: self.evidence(id).await }),
+            None => Err(Error::Ended { evidence: self.post_mortem(id).await.evidence }),
         }
     }
 

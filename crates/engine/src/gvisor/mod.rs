@@ -31,7 +31,7 @@ use crate::disk::Disks;
 use crate::launcher::Launcher;
 use crate::net::{Networks, dial};
 use crate::steps::Faults;
-use crate::{Error, Machine, MachineSpec, Owned, Stream, Up};
+use crate::{Error, Exit, Machine, MachineSpec, Owned, Stream, Up};
 use runsc::Runsc;
 
 pub use bundle::{AGENT_PATH, MEMORY_HEADROOM_MIB};
@@ -185,6 +185,11 @@ impl Gvisor {
     /// See [`crate::Engine::inspect`].
     pub async fn inspect(&self, id: &SandboxId) -> serde_json::Value {
         self.inner.inspect(id)
+    }
+
+    /// See [`crate::Engine::post_mortem`].
+    pub async fn post_mortem(&self, id: &SandboxId) -> Exit {
+        self.inner.post_mortem(id).await
     }
 
     /// See [`crate::Engine::condition`].

@@ -45,11 +45,11 @@ impl Inner {
         machine
     }
 
-    /// How the recorded process of a sandbox ended, for people.
-    pub(super) async fn evidence(&self, id: &SandboxId) -> String {
+    /// How the recorded process of a sandbox ended.
+    pub(super) async fn post_mortem(&self, id: &SandboxId) -> Exit {
         match self.recorded_pid(id) {
-            Some(pid) => self.coroner(id, pid).examine().await.evidence,
-            None => "runsc left no process number".into(),
+            Some(pid) => self.coroner(id, pid).examine().await,
+            None => Exit { out_of_memory: false, evidence: "runsc left no process number".into() },
         }
     }
 
@@ -79,15 +79,19 @@ impl Coroner {
     async fn examine(&self) -> Exit {
         let report = self.launcher.exit(self.id.as_str(), self.pid).await;
         let panic = fs::read_to_string(&self.panic_log).unwrap_or_default();
-        Exit { out_of_memory: self.cgroups.oom_kills(&self.id) > 0, evidence: describe(&report, &panic) }
+        let memory_kills = self.cgroups.oom_kills(&self.id);
+        Exit { out_of_memory: memory_kills > 0, evidence: describe(&report, memory_kills, &panic) }
     }
 }
 
-fn describe(report: &ExitReport, panic: &str) -> String {
+fn describe(report: &ExitReport, memory_kills: u64, panic: &str) -> String {
     let mut text = match report.status {
         Some(status) => format!("the sandbox's process ended with {status}"),
         None => "the sandbox's process ended; the launcher that could say how did too".to_owned(),
     };
+    if memory_kills > 0 {
+        text.push_str(&format!("; the host killed for its memory limit, {memory_kills} times"));
+    }
     if !report.output.is_empty() {
         text.push_str(&format!("; the last it wrote: {}", report.output));
     }
@@ -106,9 +110,13 @@ mod tests {
     #[test]
     fn evidence_says_what_is_known_and_no_more() {
         let check = |status, output: &str, panic: &str, expect| {
-            assert_eq!(describe(&ExitReport { status, output: output.into() }, panic), expect);
+            assert_eq!(describe(&ExitReport { status, output: output.into() }, 0, panic), expect);
         };
         check(Some(Status::Signal(9)), "", "", "the sandbox's process ended with signal 9");
+        let killed = ExitReport { status: Some(Status::Signal(9)), output: String::new() };
+        assert!(
+            describe(&killed, 2, "").ends_with("signal 9; the host killed for its memory limit, 2 times")
+        );
         check(
             Some(Status::Code(1)),
             "agent: cannot listen",

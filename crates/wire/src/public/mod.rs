@@ -4,6 +4,7 @@
 //! have no value are left out, never `null`: clients in use crash on `null`.
 
 pub mod error;
+pub mod event;
 pub mod file;
 pub mod key;
 pub mod limits;

@@ -118,7 +118,7 @@ shapes! {
         "maxLength": crate::guest::process::ID_BYTES_MAX,
         "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
     };
-    /// The number of an event of a process.
+    /// The number of an event.
     EventNumber = { "type": "integer", "minimum": 0 };
     /// What is not supported yet, and may only be left out or switched off.
     NotYetTrue = { "type": "boolean", "not": { "const": true } };
@@ -182,6 +182,8 @@ shapes! {
     OrderBy = { "type": "string", "enum": ["asc", "desc"], "default": "desc" };
     /// The state of a sandbox that is in lists.
     ListedState = { "type": "string", "enum": LISTED_STATES };
+    /// Yes or no.
+    Truth = { "type": "boolean", "default": false };
     /// The name or id of a template.
     TemplateFilter = { "type": "string" };
     /// Octal permission bits, such as `644`.

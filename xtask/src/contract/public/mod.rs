@@ -1,5 +1,6 @@
 //! `contract/public.json`: the public API as OpenAPI 3.1, from the types in `wire::public` and a list of operations.
 
+mod events;
 mod examples;
 mod failures;
 mod files;
@@ -35,6 +36,7 @@ pub struct Noun {
 fn nouns() -> Vec<Noun> {
     vec![
         sandboxes::noun(),
+        events::noun(),
         processes::noun(),
         files::noun(),
         ptys::noun(),

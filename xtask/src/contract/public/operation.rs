@@ -43,7 +43,8 @@ struct Body {
 
 struct Answer {
     text: &'static str,
-    content: Option<Content>,
+    /// In which forms; nothing where there is no body.
+    contents: Vec<Content>,
 }
 
 /// What is in a body.
@@ -204,7 +205,9 @@ impl Operation {
     }
 
     fn answer(mut self, status: u16, text: &'static str, content: Option<Content>) -> Self {
-        self.answers.insert(status, Answer { text, content });
+        let answer = self.answers.entry(status).or_insert(Answer { text, contents: Vec::new() });
+        // An answer can be asked for in several forms; what it is is said of the first.
+        answer.contents.extend(content);
         self
     }
 
@@ -249,8 +252,8 @@ impl Operation {
         let mut responses = Map::new();
         for (status, answer) in &self.answers {
             let mut response = json!({ "description": answer.text });
-            if let Some(content) = &answer.content {
-                response["content"] = content.write(schemas);
+            for content in &answer.contents {
+                response["content"][content.kind] = content.write(schemas)[content.kind].take();
             }
             responses.insert(status.to_string(), response);
         }
