@@ -4,6 +4,7 @@ tests::stories!(testkit::machines::Kind::Gvisor);
 
 tests::stories! { testkit::machines::Kind::Gvisor =>
     limits::what_takes_too_much_memory_is_killed_and_the_sandbox_lives,
+    limits::what_the_host_kills_for_memory_ends_with_that_reason,
     limits::a_full_disk_is_an_error_inside_and_the_sandbox_lives,
     bundles::a_full_disk_refuses_files_and_leaves_no_half,
     pty::vim_htop_and_less_follow_the_size_of_their_terminal,

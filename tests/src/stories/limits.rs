@@ -1,5 +1,7 @@
 //! What a sandbox may use, and what it may reach. Only real engines can tell these.
 
+use std::time::Duration;
+
 use serde_json::json;
 use testkit::lab::{Builder, eventually};
 
@@ -50,6 +52,32 @@ pub async fn what_takes_too_much_memory_is_killed_and_the_sandbox_lives(lab: Bui
     let killed = run(&lab, &id, greedy).await;
     assert_eq!((&killed["exit_code"], &killed["out_of_memory"]), (&json!(137), &json!(true)), "{killed}");
     assert_eq!(run(&lab, &id, "echo alive").await["stdout"], "alive\n");
+    lab.end().await;
+}
+
+pub async fn what_the_host_kills_for_memory_ends_with_that_reason(lab: Builder) {
+    let lab = lab.silence_max(Duration::from_secs(5)).start().await;
+    let id = sandbox(&lab).await;
+    run(&lab, &id, "true").await;
+    // The agent watches the memory of the inside, and so does not see this coming.
+    let groups = lab.runner().supervisor().node.engine.owned().await.unwrap();
+    let groups =
+        groups.iter().filter(|owned| owned.kind == "cgroup").map(|owned| std::path::Path::new(&owned.name));
+    let files = [("memory.current", "memory.max"), ("memory.usage_in_bytes", "memory.limit_in_bytes")];
+    let (used, limit) = groups
+        .flat_map(|group| files.map(|(used, limit)| (group.join(used), group.join(limit))))
+        .find(|(used, _)| used.exists())
+        .expect("a sandbox has a group that limits memory");
+    let used: u64 = std::fs::read_to_string(used).unwrap().trim().parse().unwrap();
+    std::fs::write(limit, (used + (16 << 20)).to_string()).unwrap();
+    // What becomes of the command is not known to anybody: its answer breaks off.
+    let greedy = json!({ "argv": ["python3", "-c", "b = bytearray(b'x') * (300 << 20)"] });
+    let path = format!("/v1/sandbox/{id}/process/execute");
+    lab.api.attempt(http::Method::POST, &path, greedy.to_string()).await;
+    eventually("the host has killed it", async || shown(&lab, &id).await["state"] == "deleted").await;
+    let dead = shown(&lab, &id).await;
+    assert_eq!(dead["reason"], "out_of_memory", "{dead}");
+    assert!(dead["reason_detail"].as_str().unwrap().contains("memory limit"), "{dead}");
     lab.end().await;
 }
 

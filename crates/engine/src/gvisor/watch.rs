@@ -57,11 +57,13 @@ impl Inner {
     pub(super) async fn condition(&self, id: &SandboxId) -> String {
         let Some(pid) = self.recorded_pid(id) else { return String::new() };
         let state = process::state(pid).unwrap_or_else(|| "gone".into());
+        let mut text = format!("its process {pid} is {state}");
+        push_memory_kills(&mut text, self.cgroups.oom_kills(id));
         let said = self.launcher.exit(id.as_str(), pid).await.output;
-        match said.as_str() {
-            "" => format!("its process {pid} is {state}"),
-            said => format!("its process {pid} is {state}; the last it wrote: {said}"),
+        if !said.is_empty() {
+            text.push_str(&format!("; the last it wrote: {said}"));
         }
+        text
     }
 
     fn coroner(&self, id: &SandboxId, pid: i32) -> Coroner {
@@ -89,9 +91,7 @@ fn describe(report: &ExitReport, memory_kills: u64, panic: &str) -> String {
         Some(status) => format!("the sandbox's process ended with {status}"),
         None => "the sandbox's process ended; the launcher that could say how did too".to_owned(),
     };
-    if memory_kills > 0 {
-        text.push_str(&format!("; the host killed for its memory limit, {memory_kills} times"));
-    }
+    push_memory_kills(&mut text, memory_kills);
     if !report.output.is_empty() {
         text.push_str(&format!("; the last it wrote: {}", report.output));
     }
@@ -100,6 +100,12 @@ fn describe(report: &ExitReport, memory_kills: u64, panic: &str) -> String {
         text.push_str(&format!("; its kernel crashed: {}", beginning.trim_end()));
     }
     text
+}
+
+fn push_memory_kills(text: &mut String, memory_kills: u64) {
+    if memory_kills > 0 {
+        text.push_str(&format!("; the host killed for its memory limit, {memory_kills} times"));
+    }
 }
 
 #[cfg(test)]

@@ -485,6 +485,10 @@ async fn diagnose(node: &Node, machine: &Machine, mut evidence: String) -> Event
         evidence.push_str("; ");
         evidence.push_str(&condition);
     }
+    // The host may have killed a part of it that the rest now waits for.
+    if node.engine.post_mortem(&machine.id).await.out_of_memory {
+        return Event::EngineExited { out_of_memory: true, evidence };
+    }
     match dialled {
         Err(engine::Error::Timeout { .. }) => {
             let evidence = format!("the sandbox's kernel does not answer: {evidence}");
