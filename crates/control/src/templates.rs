@@ -82,7 +82,7 @@ async fn relay(
             // The node has an image it had not when it last reported.
             node.refresh().await?;
         }
-        let last = !matches!(event, BuildEvent::Progress { .. });
+        let last = !matches!(event, BuildEvent::Progress(_));
         feeder = pass_on(feeder, &event).await?;
         if last {
             if let Some(feeder) = feeder {

@@ -178,17 +178,27 @@ pub struct BuildSystemImage {
 #[serde(rename_all = "snake_case")]
 pub enum BuildEvent {
     /// Something happened.
-    Progress {
-        /// For people.
-        message: String,
-    },
+    Progress(BuildProgress),
     /// The image is there.
     Done(BuiltImage),
     /// It is not, and will not be.
-    Failed {
-        /// Why.
-        message: String,
-    },
+    Failed(BuildFailure),
+}
+
+/// Something that happened in a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct BuildProgress {
+    /// For people.
+    pub message: String,
+}
+
+/// Why a build made no image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct BuildFailure {
+    /// Why.
+    pub message: String,
 }
 
 /// An image a node has.

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use wire::id::{ENTROPY_BYTES, NodeId, SandboxId};
 use wire::image::{Digest, ImageConfig};
 use wire::node::{
-    BuildEvent, BuildSystemImage, BuiltImage, Capacity, DeleteSandbox, GUEST_CONTENT_TYPE, GUEST_STREAM,
-    Inspection, Leak, NodeError, NodeErrorCode, NodeReport, Observed, PutDeadline, PutSandbox, SandboxSpec,
-    StepTime,
+    BuildEvent, BuildFailure, BuildProgress, BuildSystemImage, BuiltImage, Capacity, DeleteSandbox,
+    GUEST_CONTENT_TYPE, GUEST_STREAM, Inspection, Leak, NodeError, NodeErrorCode, NodeReport, Observed,
+    PutDeadline, PutSandbox, SandboxSpec, StepTime,
 };
 use wire::sandbox::{Death, Reason, Resources, State};
 
@@ -148,9 +148,9 @@ fn leaks() -> Result<Vec<String>> {
 fn build_events() -> Result<Vec<String>> {
     let built = BuiltImage { digest: digest(), size_bytes: 4096, config: config(), built_now: true };
     Ok(every_variant!(BuildEvent {
-        BuildEvent::Progress { .. } => BuildEvent::Progress { message: "extracting archives...".into() },
+        BuildEvent::Progress(_) => BuildEvent::Progress(BuildProgress { message: "extracting archives...".into() }),
         BuildEvent::Done(_) => BuildEvent::Done(built),
-        BuildEvent::Failed { .. } => BuildEvent::Failed { message: "no mirror".into() },
+        BuildEvent::Failed(_) => BuildEvent::Failed(BuildFailure { message: "no mirror".into() }),
     }))
 }
 

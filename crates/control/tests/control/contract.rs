@@ -198,9 +198,10 @@ async fn a_build_is_told_line_by_line() {
         .filter(|l| !l.is_empty())
         .map(|l| serde_json::from_slice(l).unwrap())
         .collect();
-    assert!(matches!(&lines[..], [BuildEvent::Progress { .. }, BuildEvent::Done(_)]));
+    assert!(matches!(&lines[..], [BuildEvent::Progress(_), BuildEvent::Done(_)]));
 
-    *lab.node.inner.build.lock().unwrap() = vec![BuildEvent::Failed { message: "no network".into() }];
+    *lab.node.inner.build.lock().unwrap() =
+        vec![BuildEvent::Failed(wire::node::BuildFailure { message: "no network".into() })];
     let answer = lab.post("/v1/template/system", json!({"name": "system/new"})).await.expect(200);
     assert!(String::from_utf8_lossy(&answer.body).contains("no network"));
     lab.post("/v1/sandbox", json!({"template_name": "system/new"})).await.expect(404);
@@ -214,7 +215,8 @@ async fn a_build_whose_outcome_is_lost_is_cut_off() {
     use tokio::io::AsyncReadExt;
     use wire::node::BuildEvent;
     let lab = Lab::start().await;
-    *lab.node.inner.build.lock().unwrap() = vec![BuildEvent::Progress { message: "working".into() }];
+    *lab.node.inner.build.lock().unwrap() =
+        vec![BuildEvent::Progress(wire::node::BuildProgress { message: "working".into() })];
     let body = json!({"name": TEMPLATE}).to_string();
     let mut stream = lab
         .raw("POST", "/v1/template/system", &format!("content-length: {}\r\n", body.len()), body.as_bytes())

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
-use wire::node::{BuildEvent, BuildSystemImage};
+use wire::node::{BuildEvent, BuildFailure, BuildProgress, BuildSystemImage};
 
 use super::Door;
 use super::sandboxes::line;
@@ -27,9 +27,9 @@ pub async fn build_system(State(door): State<Door>, Json(order): Json<BuildSyste
 
 async fn build(door: &Door, name: &str, events: &mpsc::Sender<BuildEvent>) -> BuildEvent {
     // A listener that left, or reads too slowly, misses lines; the build does not care.
-    let progress = |message: String| drop(events.try_send(BuildEvent::Progress { message }));
+    let progress = |message: String| drop(events.try_send(BuildEvent::Progress(BuildProgress { message })));
     match artifact::system::build(&door.supervisor.node.images, name, progress).await {
         Ok(built) => BuildEvent::Done(built),
-        Err(error) => BuildEvent::Failed { message: crate::sandbox::task::chain(&error) },
+        Err(error) => BuildEvent::Failed(BuildFailure { message: crate::sandbox::task::chain(&error) }),
     }
 }

@@ -1,6 +1,6 @@
 //! Templates: what sandboxes are made from.
 
-use wire::node::{BuildEvent, BuiltImage};
+use wire::node::{BuildEvent, BuildProgress, BuiltImage};
 use wire::public::template::{BuildSystemTemplate, Template, TemplateList};
 use wire::sandbox::defaults;
 
@@ -44,7 +44,7 @@ fn read() -> Operation {
 fn build_system() -> Operation {
     let built =
         BuiltImage { digest: digest(), size_bytes: 134_217_728, config: image_config(), built_now: true };
-    let progress = BuildEvent::Progress { message: "retrieving base-files".into() };
+    let progress = BuildEvent::Progress(BuildProgress { message: "retrieving base-files".into() });
     post("/v1/template/system", "build_system_template", "Build a system template")
         .says("Makes one of the templates that come as recipes, or finds it made. The answer is a JSON line for each thing that happens; the last is `done` or `failed`, and without either of them it is not known how the build ended.")
         .access(Access::Operator)

@@ -44,9 +44,9 @@ pub async fn build(client: &Client, name: &str) -> Result<BuiltImage> {
 async fn follow(mut lines: Lines) -> Result<BuiltImage> {
     while let Some(line) = lines.next().await? {
         match serde_json::from_str(&line).context("an event this version does not know")? {
-            BuildEvent::Progress { message } => note(&format!("  {message}")),
+            BuildEvent::Progress(progress) => note(&format!("  {}", progress.message)),
             BuildEvent::Done(built) => return Ok(built),
-            BuildEvent::Failed { message } => bail!(message),
+            BuildEvent::Failed(failure) => bail!(failure.message),
         }
     }
     bail!("the server stopped talking before the build ended")

@@ -324,8 +324,10 @@ async fn build(State(node): Door, Json(order): Json<BuildSystemImage>) -> Respon
     }
     let mut events = node.build.lock().unwrap().clone();
     if events.is_empty() {
-        events =
-            vec![BuildEvent::Progress { message: "working".into() }, BuildEvent::Done(built(&node.image))];
+        events = vec![
+            BuildEvent::Progress(BuildProgress { message: "working".into() }),
+            BuildEvent::Done(built(&node.image)),
+        ];
     }
     Body::from_stream(stream::iter(events).map(|event| line(&event))).into_response()
 }
