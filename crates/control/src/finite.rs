@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use tokio::sync::mpsc;
 
 /// Pieces that wait to be sent, at most.
-const PIECES_MAX: usize = 4;
+pub const PIECES_MAX: usize = 4;
 
 /// The body was dropped before it had ended.
 #[derive(Debug, thiserror::Error)]

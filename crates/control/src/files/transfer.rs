@@ -50,15 +50,17 @@ impl From<Error> for Stopped {
 impl Sink {
     /// Sends these bytes, as fast as the agent takes them.
     pub async fn send(&self, bytes: Bytes) -> Result<(), Stopped> {
-        let sent = bounded("sending the file to the sandbox", PIECE_WAIT, self.0.send(bytes)).await?;
-        sent.map_err(|GivenUp| Stopped::GivenUp)
+        taken(self.0.send(bytes)).await
     }
 
-    /// Says that this was all.
     async fn finish(self) -> Result<(), Stopped> {
-        let sent = bounded("sending the file's end to the sandbox", PIECE_WAIT, self.0.finish()).await?;
-        sent.map_err(|GivenUp| Stopped::GivenUp)
+        taken(self.0.finish()).await
     }
+}
+
+async fn taken(sent: impl Future<Output = Result<(), GivenUp>>) -> Result<(), Stopped> {
+    let sent = bounded("sending the file to the sandbox", PIECE_WAIT, sent).await?;
+    sent.map_err(|GivenUp| Stopped::GivenUp)
 }
 
 /// Asks for something to be written, and sends what `feed` gives.
@@ -75,16 +77,7 @@ pub async fn upload(
         Err(failure) => return Err(explain(fleet, id, failure).await),
     };
     let outcome = async { last_word(answer.await?).await };
-    tokio::pin!(outcome);
-    let outcome = tokio::select! {
-        // The last word may come early: a full disk, a forbidden place.
-        outcome = &mut outcome => outcome,
-        fed = feed_all(Sink(upload), feed) => {
-            fed?;
-            bounded("the agent's last word on the file", PIECE_WAIT, outcome).await?
-        }
-    };
-    match outcome {
+    match exchange(Sink(upload), feed, outcome).await? {
         Ok(Ok(Done::Write { .. })) => Ok(()),
         Ok(Ok(_)) => Err(another_question()),
         Ok(Err(error)) => Err(Error::Guest(error)),
@@ -92,17 +85,29 @@ pub async fn upload(
     }
 }
 
-/// Sends what `feed` gives, and that it was all. It is the answer that carries what is sent: whoever waits for one
-/// polls the other too.
-async fn feed_all(sink: Sink, feed: impl AsyncFnOnce(&Sink) -> Result<(), Stopped>) -> Result<()> {
-    let fed = match feed(&sink).await {
-        Ok(()) => sink.finish().await,
-        Err(stopped) => Err(stopped),
+/// Sends what `feed` gives and its end, and waits for the last word.
+///
+/// Nothing is read of what is sent unless `outcome` is polled, which connects to the node.
+async fn exchange(
+    sink: Sink,
+    feed: impl AsyncFnOnce(&Sink) -> Result<(), Stopped>,
+    outcome: impl Future<Output = Result<Outcome, NodeFailure>>,
+) -> Result<Result<Outcome, NodeFailure>> {
+    tokio::pin!(outcome);
+    let feeding = async {
+        feed(&sink).await?;
+        sink.finish().await
     };
-    match fed {
-        // If nobody reads it any more, the last word is on its way.
-        Ok(()) | Err(Stopped::GivenUp) => Ok(()),
-        Err(Stopped::Failed(error)) => Err(error),
+    tokio::select! {
+        // The last word may come early: a full disk, a forbidden place.
+        outcome = &mut outcome => Ok(outcome),
+        fed = feeding => match fed {
+            // If nobody reads it any more, the last word is on its way.
+            Ok(()) | Err(Stopped::GivenUp) => {
+                bounded("the agent's last word on the file", PIECE_WAIT, outcome).await
+            }
+            Err(Stopped::Failed(error)) => Err(error),
+        },
     }
 }
 
@@ -152,5 +157,39 @@ impl Reading {
             GuestEvent::End(Err(error)) => Err(Error::Guest(error)),
             GuestEvent::Head(_) => Err(Error::Broken("the agent opened the file twice".into())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finite::{PIECES_MAX, finite_body};
+    use http_body_util::BodyExt;
+
+    /// As much as waits to be sent, so that the end finds no room.
+    async fn fill(sink: &Sink) -> Result<(), Stopped> {
+        for _ in 0..PIECES_MAX {
+            sink.send(Bytes::from_static(b"piece")).await?;
+        }
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_file_may_find_no_room_before_the_node_is_connected_to() {
+        let (feeder, body) = finite_body();
+        let outcome = async {
+            tokio::task::yield_now().await;
+            body.collect().await.map_err(|error| NodeFailure::Unreachable(error.into()))?;
+            Ok(Ok(Done::Write { bytes: 0 }))
+        };
+        let outcome = exchange(Sink(Upload(feeder)), fill, outcome).await.unwrap();
+        assert!(matches!(outcome, Ok(Ok(Done::Write { .. }))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_never_reads_the_end_of_a_file_is_given_up() {
+        let (feeder, _unread) = finite_body();
+        let given_up = exchange(Sink(Upload(feeder)), fill, std::future::pending()).await;
+        assert!(matches!(given_up, Err(Error::Slow { .. })));
     }
 }

@@ -101,7 +101,7 @@ fn parse<T: serde::de::DeserializeOwned>(json: &Bytes) -> Result<T, NodeFailure>
 }
 
 /// Data on its way to the agent. Dropped without [`Upload::finish`], the request is cut short.
-pub struct Upload(pub(super) Feeder);
+pub struct Upload(pub(crate) Feeder);
 
 impl Upload {
     /// Sends these bytes, as fast as the agent takes them.

@@ -72,7 +72,7 @@ async fn pass_on(content: &mut Content, upload: Upload) -> Result<Result<(), Giv
             return Ok(Err(GivenUp));
         }
     }
-    Ok(upload.finish().await)
+    bounded(upload.finish()).await
 }
 
 async fn bounded<T>(wait: impl Future<Output = T>) -> Result<T> {
