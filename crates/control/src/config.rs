@@ -96,7 +96,7 @@ impl Default for Limits {
             create_wait: Duration::from_secs(120),
             ready_wait: Duration::from_secs(60),
             delete_wait: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(5),
             body_idle: Duration::from_secs(60),
             record_retention: Duration::from_secs(60 * 60),
             event_retention: Duration::from_secs(24 * 60 * 60),

@@ -184,18 +184,24 @@ impl Drill {
     /// Starts the server, if it was killed or gave up, and waits until the bystander answers.
     async fn bring_back(&mut self) {
         let began = Instant::now();
-        if self.server.as_mut().is_none_or(|server| !server.runs()) {
-            let server = serve(&self.site);
-            self.api = server.api();
-            self.server = Some(server);
-        }
         let path = format!("/v1/sandbox/{}/process/execute", self.keeper);
         loop {
+            // One that was killed too often in a row gives up, but not at once.
+            if self.server.as_mut().is_none_or(|server| !server.runs()) {
+                let server = serve(&self.site);
+                self.api = server.api();
+                self.server = Some(server);
+            }
             let asked = self.api.attempt(Method::POST, &path, json!({ "command": "echo here" }).to_string());
-            if asked.await.is_some_and(|answer| answer.status == 200 && answer.json()["stdout"] == "here\n") {
+            let answer = tokio::time::timeout(SOON, asked).await;
+            if let Ok(Some(answer)) = &answer
+                && answer.status == 200
+                && answer.json()["stdout"] == "here\n"
+            {
                 break;
             }
-            assert!(began.elapsed() < SOON, "the bystander does not answer");
+            let late = began.elapsed() >= SOON;
+            assert!(!late, "the bystander does not answer, the last was {answer:?}\n{}", self.site.log());
             tokio::time::sleep(LOOK).await;
         }
         self.slowest_start = self.slowest_start.max(began.elapsed());
