@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::server::Site;
 
-/// Ends what is left of a site whose story failed, as far as that can be done by force.
+/// Ends what is left of a site, as far as that can be done by force.
 pub fn sweep(site: &Site) {
     let run = site.run_dir();
     let group = format!("/atoll-{}/", site.instance());
@@ -23,7 +23,10 @@ pub fn sweep(site: &Site) {
     for pid in pids() {
         let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
         let is_launcher = read("cmdline").contains("launcher") && read("cmdline").contains(&launcher);
-        if (is_launcher || read("cgroup").contains(&group))
+        // Machines of the fake engine, and what runs in them, are plain processes.
+        let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+        let is_fake = Path::new(&read("cmdline")).starts_with(&run) || cwd.starts_with(&run);
+        if (is_launcher || is_fake || read("cgroup").contains(&group))
             && let Some(pid) = Pid::from_raw(pid)
         {
             let _ = kill_process(pid, Signal::KILL);

@@ -15,7 +15,7 @@ use crate::{bins, host, images};
 /// A server has so long to say where it is, and to stop.
 const BOUND: Duration = Duration::from_secs(60);
 
-/// A data directory with the template in it, ready to be served.
+/// A data directory with the template in it, ready to be served. What runs there ends with it.
 pub struct Site {
     dir: tempfile::TempDir,
     kind: Kind,
@@ -39,7 +39,7 @@ impl Site {
         site
     }
 
-    /// A new one, for gVisor, with the images every real test shares. What runs there ends with it.
+    /// A new one, for gVisor, with the images every real test shares.
     ///
     /// # Panics
     /// When the template cannot be built, or the disk refuses.
@@ -128,10 +128,10 @@ impl Site {
     }
 }
 
-/// A story that failed half way leaves no machine.
+/// A story leaves no machine, whether it failed half way or stopped its server, which hands machines over.
 impl Drop for Site {
     fn drop(&mut self) {
-        if self.kind == Kind::Gvisor && self.data().join("instance").exists() {
+        if self.data().join("instance").exists() {
             host::sweep(self);
         }
     }
