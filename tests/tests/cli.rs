@@ -457,6 +457,20 @@ fn a_sandbox_is_given_more_time() {
 }
 
 #[test]
+fn more_time_is_given_and_no_more_than_there_is() {
+    let office = Office::open();
+    let id = office.done(&["sandbox", "create", "--timeout", "100"]);
+    let given = |arguments: &[&str]| {
+        office.json(&[&["sandbox", "timeout", &id], arguments].concat())["timeout"].clone()
+    };
+    assert_eq!(given(&["15m"]), 900);
+    assert_eq!(given(&["--extend", "1h"]), 4500);
+    let refused = office.atoll(&["sandbox", "timeout", &id, "--extend", "8h"]);
+    assert!(refused.code == Some(1) && refused.err.contains("28800"), "{refused:?}");
+    office.server.stop();
+}
+
+#[test]
 fn what_cannot_be_is_said_with_what_may_help() {
     let atoll = |arguments: &[&str]| said(Command::new(bins::atoll()).args(arguments).output().unwrap());
     for senseless in [
