@@ -1,0 +1,5 @@
+//! Layers become trees: what every tool can write, and what no honest one would.
+
+mod archive;
+mod features;
+mod image;
