@@ -3,3 +3,6 @@
 mod archive;
 mod features;
 mod image;
+mod look;
+mod oracle;
+mod umoci;
