@@ -17,6 +17,8 @@ use crate::{Error, Result};
 const MKFS_BOUND: Duration = Duration::from_secs(300);
 /// The same in every image: nothing looks images up by it, and a random one would change the digest.
 const UUID: &str = "a7011000-0000-4000-8000-000000000001";
+/// The time of a file system whose files keep theirs: later than any of them. The end of the year 9999.
+const LAST_TIME: u64 = 253_402_300_799;
 /// Without extended attributes: a tree that has none is packed in half the time.
 const NO_XATTRS: &str = "-x-1";
 /// With them; those that more than two files have are kept once.
@@ -27,7 +29,7 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 /// What becomes of the times in a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Times {
-    /// They stay: an image's layers say them.
+    /// They stay: an image's layers say them. Those before 1970 become its beginning.
     Kept,
     /// Those later than this (Unix seconds) are set back to it: they are when the tree was made.
     UpTo(u64),
@@ -52,12 +54,13 @@ pub async fn pack(directory: &Path, image: &Path, times: Times) -> Result<Digest
             "this host labels every file, so the image has neither extended attributes nor file capabilities"
         );
     }
-    let time = format!("-T{}", if let Times::UpTo(epoch) = times { epoch } else { 0 });
     let uuid = format!("-U{UUID}");
     let attributes = if settled.labels_stay || !settled.has_xattrs { NO_XATTRS } else { SHARED_XATTRS };
-    // `--preserve-mtime` after `-T`: the latter is then the time of the file system alone.
+    let epoch = if let Times::UpTo(epoch) = times { epoch } else { LAST_TIME };
+    // Not `-T`, which would be the time of every file.
     Program::new("mkfs.erofs", "erofs-utils", MKFS_BOUND)?
-        .args(["mkfs.erofs", "--quiet", "-d0", attributes, &time, &uuid, "--preserve-mtime"])
+        .env("SOURCE_DATE_EPOCH", epoch.to_string())
+        .args(["mkfs.erofs", "--quiet", "-d0", attributes, &uuid])
         .args([&image, &directory])
         .run(|line| tracing::debug!(line, "mkfs.erofs"))
         .await?;

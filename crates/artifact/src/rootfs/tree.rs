@@ -72,8 +72,10 @@ fn settle_below(path: &Path, times: Times, device: u64, settled: &mut Settled) -
     settle_xattrs(path, settled)?;
     match times {
         Times::UpTo(epoch) if (metadata.mtime(), metadata.mtime_nsec()) > (epoch as i64, 0) => {
-            set_back(path, epoch as i64)
+            set_time(path, epoch as i64)
         }
+        // To `mkfs.erofs` it would be the furthest future.
+        _ if metadata.mtime() < 0 => set_time(path, 0),
         _ => Ok(()),
     }
 }
@@ -95,8 +97,8 @@ fn settle_xattrs(path: &Path, settled: &mut Settled) -> Result<()> {
     Ok(())
 }
 
-fn set_back(path: &Path, epoch: i64) -> Result<()> {
-    let time = Timespec { tv_sec: epoch, tv_nsec: 0 };
+fn set_time(path: &Path, seconds: i64) -> Result<()> {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
     let times = Timestamps { last_access: time, last_modification: time };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(|errno| Error::io("set the time of", path)(errno.into()))

@@ -27,7 +27,8 @@ pub fn look(root: &Path) -> Tree {
     let mut tree = Tree::new();
     let mut inodes = BTreeMap::<u64, Vec<PathBuf>>::new();
     walk(root, Path::new(""), &mut tree, &mut inodes);
-    for twins in inodes.into_values() {
+    for mut twins in inodes.into_values() {
+        twins.sort();
         for twin in &twins {
             tree.get_mut(twin).unwrap().twins = twins.clone();
         }
