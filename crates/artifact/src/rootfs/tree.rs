@@ -55,21 +55,35 @@ pub(super) struct Settled {
 pub(super) fn settle(tree: &Path, times: Times) -> Result<Settled> {
     let device = fs::symlink_metadata(tree).map_err(Error::io("look at", tree))?.dev();
     let mut settled = Settled::default();
-    settle_below(tree, times, device, &mut settled)?;
+    let mut names = vec![0; xattrs::LIST_BYTES_MAX];
+    settle_below(tree, times, device, &mut settled, &mut names)?;
     Ok(settled)
 }
 
-fn settle_below(path: &Path, times: Times, device: u64, settled: &mut Settled) -> Result<()> {
+/// `names` is room for the names of attributes: one for all, as clearing it for each would take longer than the rest.
+fn settle_below(
+    path: &Path,
+    times: Times,
+    device: u64,
+    settled: &mut Settled,
+    names: &mut [u8],
+) -> Result<()> {
     let metadata = fs::symlink_metadata(path).map_err(Error::io("look at", path))?;
     if metadata.dev() != device {
         return Ok(());
     }
     if metadata.is_dir() {
         for entry in fs::read_dir(path).map_err(Error::io("read directory", path))? {
-            settle_below(&entry.map_err(Error::io("read directory", path))?.path(), times, device, settled)?;
+            settle_below(
+                &entry.map_err(Error::io("read directory", path))?.path(),
+                times,
+                device,
+                settled,
+                names,
+            )?;
         }
     }
-    settle_xattrs(path, settled)?;
+    settle_xattrs(path, settled, names)?;
     match times {
         Times::UpTo(epoch) if (metadata.mtime(), metadata.mtime_nsec()) > (epoch as i64, 0) => {
             set_time(path, epoch as i64)
@@ -80,9 +94,8 @@ fn settle_below(path: &Path, times: Times, device: u64, settled: &mut Settled) -
     }
 }
 
-fn settle_xattrs(path: &Path, settled: &mut Settled) -> Result<()> {
-    let mut list = [0; xattrs::LIST_BYTES_MAX];
-    let length = match llistxattr(path, &mut list[..]) {
+fn settle_xattrs(path: &Path, settled: &mut Settled, list: &mut [u8]) -> Result<()> {
+    let length = match llistxattr(path, &mut *list) {
         Ok(0) | Err(Errno::NOTSUP) => return Ok(()),
         length => length.map_err(|errno| Error::io("list the attributes of", path)(errno.into()))?,
     };

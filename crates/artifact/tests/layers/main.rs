@@ -1,6 +1,7 @@
 //! Layers become trees: what every tool can write, and what no honest one would.
 
 mod archive;
+mod bytes;
 mod confinement;
 mod features;
 mod generated;

@@ -107,10 +107,13 @@ impl FromStr for Reference {
             None => (path, None),
         };
         check_registry(&registry)?;
-        check_repository(repository)?;
         let is_bare = registry == DEFAULT_REGISTRY && !repository.contains('/');
-        let repository =
-            if is_bare { format!("{DEFAULT_NAMESPACE}/{repository}") } else { repository.to_owned() };
+        let repository = if is_bare && !repository.is_empty() {
+            format!("{DEFAULT_NAMESPACE}/{repository}")
+        } else {
+            repository.to_owned()
+        };
+        check_repository(&repository)?;
         let tag = tag.or_else(|| digest.is_none().then(|| DEFAULT_TAG.to_owned()));
         Ok(Self { registry, repository, tag, digest })
     }
@@ -143,7 +146,9 @@ fn split_registry(name: &str) -> (String, &str) {
         Some((first, rest)) if is_host_like(first) => (first, rest),
         _ => (DEFAULT_REGISTRY, name),
     };
-    let registry = first.to_ascii_lowercase();
+    let lower = first.to_ascii_lowercase();
+    // Capitals alone can make a host of a word; without them it would be read as a namespace.
+    let registry = if is_host_like(&lower) { lower } else { first.to_owned() };
     (if registry == "index.docker.io" { DEFAULT_REGISTRY.to_owned() } else { registry }, rest)
 }
 
@@ -254,6 +259,7 @@ mod tests {
         check("localhost/it", "localhost/it:latest");
         check("localhost:5000/a/b__c/d--e.f:v1", "localhost:5000/a/b__c/d--e.f:v1");
         check("Registry.test/it", "registry.test/it:latest");
+        check("Registry/it", "Registry/it:latest");
         check("[::1]:5000/it", "[::1]:5000/it:latest");
         check(&format!("r.test/it@{DIGEST}"), &format!("r.test/it@{DIGEST}"));
         check(&format!("r.test/it:v1@{DIGEST}"), &format!("r.test/it:v1@{DIGEST}"));
@@ -272,6 +278,7 @@ mod tests {
         check("", "empty");
         check(&"a".repeat(501), "500");
         check(&format!("r.test/{}", "a".repeat(256)), "255");
+        check(&"a".repeat(250), "255");
         check("https://r.test/it", "https://");
         check("r.test/", "empty");
         check("r.test/Me/it", "lower case");
