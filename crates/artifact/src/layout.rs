@@ -34,7 +34,7 @@ pub const FORMAT: &str = "1";
 
 const FORMAT_FILE: &str = "format";
 const ROOT_FILE: &str = "root.erofs";
-const CONFIG_FILE: &str = "config.json";
+pub(crate) const CONFIG_FILE: &str = "config.json";
 const RECIPES_DIR: &str = "recipes";
 const DRAFTS_DIR: &str = "tmp";
 
@@ -167,6 +167,25 @@ impl Images {
         durable::write_file(&file, format!("{digest}\n").as_bytes())?;
         durable::rename_into(&file, &self.0.dir.join(RECIPES_DIR), key.hex())?;
         self.write_index().recipes.insert(key.clone(), digest.clone());
+        Ok(())
+    }
+
+    /// Takes an image off the list, and its files into a draft, with which they go. A crash leaves the image or a draft.
+    ///
+    /// # Errors
+    /// When the disk refuses; the image is still listed then.
+    pub(crate) fn take_away(&self, digest: &Digest, draft: &Draft) -> Result<()> {
+        let mut index = self.write_index();
+        let place = self.0.dir.join(digest.hex());
+        fs::rename(&place, draft.path().join(digest.hex())).map_err(Error::io("move away", &place))?;
+        index.images.remove(digest);
+        let names: Vec<Digest> =
+            index.recipes.iter().filter(|(_, image)| *image == digest).map(|(key, _)| key.clone()).collect();
+        for key in names {
+            index.recipes.remove(&key);
+            // A name of nothing is not listed either.
+            let _ = fs::remove_file(self.0.dir.join(RECIPES_DIR).join(key.hex()));
+        }
         Ok(())
     }
 

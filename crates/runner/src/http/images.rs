@@ -1,4 +1,4 @@
-//! Building the images we ship the recipe of.
+//! Building the images we ship the recipe of, and removing those nobody needs.
 
 use axum::Json;
 use axum::body::Body;
@@ -6,9 +6,12 @@ use axum::extract::State;
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
-use wire::node::{BuildEvent, BuildFailure, BuildProgress, BuildSystemImage};
+use wire::node::{
+    BuildEvent, BuildFailure, BuildProgress, BuildSystemImage, NodeError, NodeErrorCode, PruneImages, Pruned,
+};
 
 use super::Door;
+use super::respond::Refusal;
 use super::sandboxes::line;
 
 /// Lines of progress that wait for a slow listener before the build waits too.
@@ -31,5 +34,21 @@ async fn build(door: &Door, name: &str, events: &mpsc::Sender<BuildEvent>) -> Bu
     match artifact::system::build(&door.supervisor.node.images, name, progress).await {
         Ok(built) => BuildEvent::Done(built),
         Err(error) => BuildEvent::Failed(BuildFailure { message: crate::sandbox::task::chain(&error) }),
+    }
+}
+
+/// Removes images nobody needs, or says which those are.
+pub async fn prune(
+    State(door): State<Door>,
+    Json(order): Json<PruneImages>,
+) -> Result<Json<Pruned>, Refusal> {
+    let pruning = tokio::task::spawn_blocking(move || door.supervisor.prune(&order));
+    let failed = |error: &dyn std::error::Error| {
+        Refusal(NodeError::new(NodeErrorCode::Internal, crate::sandbox::task::chain(error)))
+    };
+    match pruning.await {
+        Ok(Ok(pruned)) => Ok(Json(pruned)),
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(error) => Err(failed(&error)),
     }
 }
