@@ -276,6 +276,7 @@ pub mod tests {
                 env: BTreeMap::from([("TOKEN".into(), "secret".into())]),
                 workdir: "/".into(),
                 user: String::new(),
+                boot: None,
             },
             network_policy: None,
             end: None,

@@ -162,6 +162,7 @@ fn spec(template: &TemplateRecord, order: &Order, limits: &Limits) -> SandboxSpe
         env,
         workdir: if image.working_dir.is_empty() { "/".to_owned() } else { image.working_dir.clone() },
         user: image.user.clone(),
+        boot: None,
     }
 }
 

@@ -127,6 +127,49 @@ pub struct Resources {
     pub processes_max: u32,
 }
 
+/// What is started in a sandbox before anybody is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// When it counts as up; absent, it is started and not waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<ReadyCheck>,
+    /// The signal that asks it to stop, by name or number; absent, it ends with the sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
+}
+
+/// When what a sandbox starts with counts as up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ReadyCheck {
+    /// What must succeed.
+    #[serde(flatten)]
+    pub probe: Probe,
+    /// The sandbox fails if that has not happened after so many seconds.
+    #[serde(default = "defaults::ready_timeout_seconds")]
+    pub timeout_seconds: u32,
+}
+
+/// What is tried inside a sandbox, until it succeeds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// A connection to this TCP port of its loopback interface.
+    Port(u16),
+    /// `GET` of a path there, answered with 200 to 399.
+    Http {
+        /// The port.
+        port: u16,
+        /// The path, with its leading slash.
+        path: String,
+    },
+    /// A command line for the shell that exits with 0.
+    Command(String),
+}
+
 /// The values a user may ask for, each with its unit in its name.
 pub mod limits {
     use std::ops::RangeInclusive;
@@ -147,6 +190,8 @@ pub mod limits {
     pub const COMMAND_BYTES_MAX: usize = 10 * 1024 * 1024;
     /// Life of one command, in seconds.
     pub const COMMAND_TIMEOUT_SECONDS: RangeInclusive<u32> = 1..=28_800;
+    /// Time for a [`super::ReadyCheck`], in seconds.
+    pub const READY_TIMEOUT_SECONDS: RangeInclusive<u32> = 1..=600;
     /// A path inside a sandbox, in bytes (Linux `PATH_MAX`).
     pub const PATH_BYTES_MAX: usize = 4096;
 }
@@ -165,6 +210,10 @@ pub mod defaults {
     pub const TIMEOUT_SECONDS: u32 = 300;
     /// Life of a command in seconds.
     pub const COMMAND_TIMEOUT_SECONDS: u32 = 30;
+    /// Time for a [`super::ReadyCheck`] in seconds.
+    pub const fn ready_timeout_seconds() -> u32 {
+        60
+    }
     /// The template a sandbox is made from.
     pub const TEMPLATE: &str = "system/debian:bookworm";
 }

@@ -67,6 +67,7 @@ fn config() -> ImageConfig {
         working_dir: "/workspace".into(),
         user: "user".into(),
         env: Some(env()),
+        stop_signal: None,
     }
 }
 
@@ -78,6 +79,7 @@ fn put() -> Result<String> {
         env: env(),
         workdir: "/workspace".into(),
         user: "user".into(),
+        boot: None,
     };
     example(&PutSandbox { generation: 1, spec })
 }

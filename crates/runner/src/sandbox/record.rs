@@ -172,6 +172,7 @@ mod tests {
             env: BTreeMap::from([("KEY".into(), "secret".into())]),
             workdir: "/workspace".into(),
             user: "user".into(),
+            boot: None,
         };
         Record::new(SandboxId::from_entropy([byte; 20]), 1, spec, "token".into(), "boot".into())
     }

@@ -30,6 +30,7 @@ pub fn image_config() -> ImageConfig {
         working_dir: "/workspace".into(),
         user: "user".into(),
         env: Some([("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())].into()),
+        stop_signal: None,
     }
 }
 

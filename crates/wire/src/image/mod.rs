@@ -1,6 +1,12 @@
 //! Images, as the rest of the system names them.
 
+mod credentials;
+mod source;
+
 use std::collections::BTreeMap;
+
+pub use credentials::RegistryCredentials;
+pub use source::{ImageSource, InvalidSource, Reference, SOURCE_CHARS_MAX};
 
 use serde::{Deserialize, Serialize};
 
@@ -96,4 +102,7 @@ pub struct ImageConfig {
     /// `ENV`.
     #[serde(default)]
     pub env: Option<BTreeMap<String, String>>,
+    /// `STOPSIGNAL`, absent when the image names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
 }

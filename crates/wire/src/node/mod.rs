@@ -13,17 +13,25 @@
 //! | `GET /v1/node` | [`NodeReport`] |
 //! | `GET /v1/leaks` | a list of [`Leak`]; must be empty |
 //! | `POST /v1/images/system` [`BuildSystemImage`] | [`BuildEvent`], a JSON line each, the last is `Done` or `Failed` |
+//! | `POST /v1/images/pull` [`PullImage`] | [`PullEvent`], a JSON line each |
+//! | `POST /v1/images/prune` [`PruneImages`] | [`Pruned`] |
 //!
 //! Every failure is a [`NodeError`] with the status that [`NodeErrorCode::status`] names.
 //! All of it is idempotent: the same `PUT` or `DELETE` again is the same answer again.
 
+mod image;
+
 use std::collections::BTreeMap;
 
+pub use image::{
+    PruneImages, Pruned, PrunedItem, PrunedKind, PullEvent, PullFailure, PullFailureCode, PullImage,
+    PullPhase, PullProgress, ResolvedImage,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, SandboxId};
 use crate::image::{Digest, ImageConfig};
-use crate::sandbox::{Death, Reason, Resources, State};
+use crate::sandbox::{Boot, Death, Reason, Resources, State};
 
 /// The body of `…/guest`, both ways: frames of [`crate::guest::frame`], all on stream 1.
 ///
@@ -59,6 +67,9 @@ pub struct SandboxSpec {
     pub workdir: String,
     /// As whom, in the form of an image's `USER`.
     pub user: String,
+    /// What runs from the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Boot>,
 }
 
 /// When a sandbox that runs should end. Heard once for each generation: the same again changes nothing.
