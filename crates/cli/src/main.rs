@@ -71,6 +71,8 @@ enum Role {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<std::ffi::OsString>,
     },
+    /// Unpacks one image, confined to the directory it writes.
+    Unpacker { orders: std::ffi::OsString },
 }
 
 fn main() -> ExitCode {
@@ -98,6 +100,7 @@ fn be(role: Role) -> Result<ExitCode> {
         Role::Node { orders } => multi_threaded(serve::node_role(&orders)).map(|()| ExitCode::SUCCESS),
         Role::Control { orders } => multi_threaded(serve::control_role(&orders)).map(|()| ExitCode::SUCCESS),
         Role::Launcher { args } => Ok(engine::launcher::main(args)),
+        Role::Unpacker { orders } => Ok(artifact::rootfs::layers::child::main([orders])),
     }
 }
 
