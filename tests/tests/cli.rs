@@ -627,3 +627,149 @@ fn what_cannot_be_is_said_with_what_may_help() {
     );
     assert!(nobody.code == Some(125) && nobody.err.contains("is `atoll serve` running?"), "{nobody:?}");
 }
+
+/// A template as the API shows it, in this state.
+fn template(state: &str, more: Value) -> Value {
+    let mut template = json!({
+        "id": "tpl-aaaaaaaaaaaaaaaaaaaa", "name": "mine", "digest": format!("sha256:{}", "0".repeat(64)),
+        "image_config": {"working_dir": "/app", "user": ""}, "is_system": false, "version": 1,
+        "created_at": "2026-01-15T09:30:00Z", "updated_at": "2026-01-15T09:30:00Z", "visibility": "team",
+        "uri": "r.test/it:v1", "state": state,
+    });
+    template.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    template
+}
+
+/// A server whose template comes in steps, one each time it is looked at.
+fn pulling(steps: Vec<Value>) -> Liar {
+    let looks = std::sync::atomic::AtomicUsize::new(0);
+    Liar::new(move |asked, _| {
+        if asked.starts_with("POST") {
+            return Some((201, template("pulling", json!({})).to_string()));
+        }
+        let look = looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Some((200, steps[look.min(steps.len() - 1)].to_string()))
+    })
+}
+
+#[test]
+fn a_template_is_waited_for_and_how_far_it_is_is_told() {
+    let at =
+        |bytes: u64| json!({"progress": {"phase": "fetching", "bytes_done": bytes, "bytes_total": 4 << 20}});
+    let steps = vec![
+        template("pulling", at(0)),
+        template("pulling", at(1 << 20)),
+        template("pulling", at((1 << 20) + 1)),
+        template("ready", json!({})),
+    ];
+    let liar = pulling(steps.clone());
+    let said =
+        liar.atoll(&["template", "create", "mine", "r.test/it:v1", "--vcpu", "2", "--ready-port", "80"]);
+    assert_eq!((said.code, said.out.trim()), (Some(0), "tpl-aaaaaaaaaaaaaaaaaaaa"), "{said:?}");
+    assert_eq!(said.err, "  fetching: 0 B of 4.0 MiB, 0 %\n  fetching: 1.0 MiB of 4.0 MiB, 25 %\n");
+    let heard = liar.heard();
+    let body: Value = serde_json::from_str(&heard[0].1).unwrap();
+    let expect = json!({"name": "mine", "uri": "r.test/it:v1", "vcpu": 2,
+        "ready_check": {"port": 80, "timeout_seconds": 60}});
+    assert_eq!((heard[0].0.as_str(), body), ("POST /v1/template", expect));
+
+    let liar = pulling(steps.clone());
+    let said = liar.atoll(&["template", "create", "mine", "r.test/it:v1", "--no-wait"]);
+    assert_eq!((said.code, &said.err[..], liar.heard().len()), (Some(0), "", 2), "{said:?}");
+
+    let failure =
+        json!({"failure": {"code": "invalid_image", "message": "a layer is not what it should be"}});
+    let said = pulling(vec![steps[0].clone(), template("failed", failure)]).atoll(&[
+        "template",
+        "create",
+        "mine",
+        "r.test/it:v1",
+    ]);
+    assert_eq!((said.code, &said.out[..]), (Some(1), ""));
+    assert!(said.err.contains("a layer is not what it should be"), "{said:?}");
+
+    let mut command = Command::new(bins::atoll());
+    let liar = pulling(steps);
+    command.args(["template", "create", "mine", "r.test/it:v1", "--url", &liar.url(), "--api-key", "any"]);
+    let mut desk = Desk::new(command, 80, 24);
+    desk.until("fetching: 1.0 MiB of 4.0 MiB, 25 %");
+    desk.until("tpl-aaaaaaaaaaaaaaaaaaaa");
+    assert_eq!(desk.code(), Some(0));
+}
+
+#[test]
+fn secrets_of_a_registry_come_from_files_and_never_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (password, aws, bad) =
+        (folder.path().join("password"), folder.path().join("aws.json"), folder.path().join("bad.json"));
+    fs::write(&password, "hunter2\n").unwrap();
+    fs::write(&aws, r#"{"type": "aws", "aws_access_key_id": "a", "aws_secret_access_key": "b"}"#).unwrap();
+    fs::write(&bad, "hunter2").unwrap();
+    let liar = pulling(vec![template("ready", json!({}))]);
+    let create = |options: &[&str], input: &[u8]| {
+        let mut command = Command::new(bins::atoll());
+        command.args(["template", "create", "mine", "r.test/it:v1"]).args(options);
+        fed(command_at(command, &liar), input)
+    };
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    assert_eq!(create(&["--username", "me", "--password-file", &text(&password)], b"").code, Some(0));
+    assert_eq!(create(&["--username", "me", "--password-file", "-"], b"piped").code, Some(0));
+    assert_eq!(create(&["--credentials-file", &text(&aws)], b"").code, Some(0));
+    let given = |index: usize| {
+        let posts: Vec<_> = liar.heard().into_iter().filter(|(asked, _)| asked.starts_with("POST")).collect();
+        serde_json::from_str::<Value>(&posts[index].1).unwrap()["credentials"].clone()
+    };
+    assert_eq!(given(0), json!({"type": "basic", "username": "me", "password": "hunter2"}));
+    assert_eq!(given(1)["password"], "piped");
+    assert_eq!(given(2)["type"], "aws");
+    let refused = create(&["--credentials-file", &text(&bad)], b"");
+    assert!(refused.code == Some(1) && refused.err.contains("bad.json"), "{refused:?}");
+    assert!(!refused.err.contains("hunter2"), "{refused:?}");
+    for senseless in [&["--username", "me"][..], &["--password-file", "x"], &["--password", "x"]] {
+        assert_eq!(create(senseless, b"").code, Some(2), "{senseless:?}");
+    }
+}
+
+/// A command that asks this server.
+fn command_at(mut command: Command, liar: &Liar) -> Command {
+    command.args(["--url", &liar.url(), "--api-key", "any"]);
+    command
+}
+
+#[test]
+fn templates_are_changed_renamed_removed_and_pruned_by_name() {
+    let liar = Liar::new(|asked, _| {
+        let list = json!({"items": [
+            template("ready", json!({"id": "tpl-bbbbbbbbbbbbbbbbbbbb", "visibility": "public"})),
+            template("ready", json!({})),
+        ], "total_items": 2});
+        let pruned = json!({"bytes": 2048, "items": [
+            {"kind": "layer", "name": "sha256:1", "bytes": 2048, "reason": "no image has it"}]});
+        match asked.split_once(' ').unwrap() {
+            ("GET", "/v1/templates") => Some((200, list.to_string())),
+            ("GET", _) => Some((200, template("ready", json!({"memory": 4096})).to_string())),
+            ("POST", _) => Some((200, pruned.to_string())),
+            _ => Some((204, String::new())),
+        }
+    });
+    let own = "/v1/template/tpl-aaaaaaaaaaaaaaaaaaaa";
+    let update =
+        ["template", "update", "mine", "--memory", "4096", "--unset", "start", "--unset", "credentials"];
+    let said = liar.atoll(&update);
+    assert!(said.code == Some(0) && said.out.contains("4096 MiB"), "{said:?}");
+    assert_eq!(liar.atoll(&["template", "rename", "mine", "yours"]).code, Some(0));
+    let said = liar.atoll(&["template", "rm", "mine"]);
+    assert_eq!((said.code, &said.out[..]), (Some(0), "mine\n"));
+    let said = liar.atoll(&["template", "prune", "--dry-run", "--idle", "2h"]);
+    assert!(said.out.contains("layer") && said.out.contains("no image has it"), "{said:?}");
+    assert_eq!(said.err, "2.0 KiB would be freed\n");
+    let asked: Vec<_> = liar.heard().into_iter().filter(|(asked, _)| !asked.starts_with("GET")).collect();
+    let body = |index: usize| serde_json::from_str::<Value>(&asked[index].1).unwrap();
+    assert_eq!(asked[0].0, format!("PATCH {own}"), "its team's own, not the public one");
+    assert_eq!(body(0), json!({"memory": 4096, "start_cmd": null, "credentials": null}));
+    assert_eq!((asked[1].0.clone(), body(1)), (format!("PATCH {own}"), json!({"name": "yours"})));
+    assert_eq!(asked[2].0, format!("DELETE {own}"));
+    assert_eq!(body(3), json!({"dry_run": true, "idle_seconds": 7200}));
+    let said = liar.atoll(&["template", "update", "mine"]);
+    assert!(said.code == Some(1) && said.err.contains("nothing to change"), "{said:?}");
+}

@@ -8,6 +8,7 @@ mod exec;
 mod interrupts;
 mod output;
 mod serve;
+mod size;
 mod span;
 mod table;
 mod terminal;

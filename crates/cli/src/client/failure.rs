@@ -107,6 +107,13 @@ fn hint_for(code: &str) -> Option<&'static str> {
         "team_limit" => "remove what is not needed any more; an operator can raise it with `atoll team set`",
         "team_in_use" => "remove its sandboxes first",
         "last_operator_key" => "make another with `atoll key create --scope operator` first",
+        "template_failed" | "template_pulling" => "`atoll template get` shows where it stands",
+        "invalid_image" => {
+            "a reference looks like `python:3.12-slim` or `registry.example.com/org/app:tag`; \
+             where images may come from is the operator's to say"
+        }
+        "registry_unauthorized" => "give --username and --password-file, or --credentials-file",
+        "system_template" => "`atoll template create` makes one of your own",
         "disk_full" => "remove files in the sandbox, or make one with more disk",
         _ => return None,
     })
