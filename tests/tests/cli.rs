@@ -1,7 +1,7 @@
 //! The command line against the real binary on the fake engine: what people type, what they see, what scripts get.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
@@ -437,6 +437,111 @@ fn programs_get_objects_and_people_get_tables() {
     office.server.stop();
 }
 
+/// Events as `--json` prints them: what each sandbox became, and why.
+fn became(line: &str) -> (String, String, Value) {
+    let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let text = |name: &str| event[name].as_str().unwrap().to_owned();
+    (text("sandbox_id"), text("state"), event["reason"].clone())
+}
+
+#[test]
+fn what_became_of_sandboxes_is_told_from_anywhere_on() {
+    let office = Office::open();
+    let (one, other) = (office.sandbox(), office.sandbox());
+    office.done(&["sandbox", "rm", &one]);
+    let lines = |arguments: &[&str]| -> Vec<String> {
+        let told = office.done(&[&["events", "--json"], arguments].concat());
+        told.lines().map(str::to_owned).collect()
+    };
+    let all = lines(&[]);
+    let of_one = lines(&["--sandbox", &one]);
+    let states: Vec<_> = of_one.iter().map(|line| became(line)).collect();
+    let expected = [("starting", Value::Null), ("running", Value::Null), ("deleting", json!("deleted"))];
+    let expected = expected.into_iter().chain([("deleted", json!("deleted"))]);
+    let expected: Vec<_> = expected.map(|(state, why)| (one.clone(), state.to_owned(), why)).collect();
+    assert_eq!(states, expected);
+    assert!(of_one.iter().all(|line| all.contains(line)) && all.len() > of_one.len(), "{all:?}");
+    assert_eq!(lines(&["--sandbox", &one, "--follow"]), of_one, "nothing follows its end");
+    assert_eq!(lines(&["--limit", "2"]), all[..2]);
+    let second: Value = serde_json::from_str(&all[1]).unwrap();
+    let after = second["id"].to_string();
+    assert_eq!(lines(&["--after", &after]), all[2..]);
+    assert_eq!(lines(&["--after", &after, "--follow", "--limit", "1"]), all[2..3]);
+    let last: Value = serde_json::from_str(of_one.last().unwrap()).unwrap();
+    assert_eq!(lines(&["--sandbox", &one, "--follow", "--after", &last["id"].to_string()]), [""; 0]);
+
+    let table = office.done(&["events", "--sandbox", &one]);
+    let (heading, end) = (table.lines().next().unwrap(), table.lines().last().unwrap());
+    assert!(heading.starts_with("TIME ") && heading.ends_with("SEEN"), "{table}");
+    assert!(end.contains(&one) && end.contains("deleted       deleted"), "{table}");
+    assert!(office.done(&["sandbox", "inspect", &one]).starts_with("reason   deleted\n"));
+    assert!(!office.done(&["sandbox", "inspect", &other]).starts_with("reason"));
+    for unknown in [SANDBOX, "sbx-999"] {
+        for follow in [&[][..], &["--follow"]] {
+            let refused = office.atoll(&[&["events", "--sandbox", unknown], follow].concat());
+            assert!(refused.code == Some(1) && refused.err.contains(unknown), "{refused:?}");
+        }
+    }
+    assert_eq!(office.atoll(&["events", "--limit", "0"]).code, Some(2));
+    office.server.stop();
+}
+
+#[test]
+fn whoever_follows_events_misses_none_when_the_server_is_started_again() {
+    let office = Office::open();
+    let mut child = office.piped(&["events", "--follow", "--json"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut next = || became(&lines.next().expect("it goes on"));
+    for _ in 0..2 {
+        let id = office.sandbox();
+        for state in ["starting", "running"] {
+            assert_eq!(next(), (id.clone(), state.to_owned(), Value::Null));
+        }
+        office.server.kill("control");
+        until("the server answers again", || office.atoll(&["sandbox", "ls"]).code == Some(0));
+        office.done(&["sandbox", "rm", &id]);
+        for state in ["deleting", "deleted"] {
+            assert_eq!(next(), (id.clone(), state.to_owned(), json!("deleted")));
+        }
+    }
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::INT).unwrap();
+    assert_eq!(ended(&mut child).code(), Some(130));
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("asking again") && said.lines().count() <= 2, "{said}");
+
+    let mut child = office.piped(&["events", "--follow"]);
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    reader.read_line(&mut String::new()).unwrap();
+    drop(reader);
+    assert_eq!(ended(&mut child).code(), Some(141), "it does not wait for something to write");
+    office.server.stop();
+}
+
+#[test]
+fn only_a_server_that_was_there_is_waited_for_and_not_one_that_says_no() {
+    let stream = json!({
+        "id": 1, "sandbox_id": SANDBOX, "state": "running", "at": "2026-01-01T00:00:00Z", "new": true,
+    });
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let liar = Liar::new(move |_, _| match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        0 => Some((200, format!(": ping\n\ndata: {stream}\nid: 1\n\ndata: {{\"half"))),
+        1 => Some((503, json!({ "message": "later", "code": "no_node" }).to_string())),
+        2 => None,
+        _ => Some((401, json!({ "message": "no", "code": "unauthorized" }).to_string())),
+    });
+    let told = liar.atoll(&["events", "--follow", "--json"]);
+    assert_eq!((told.code, told.out.lines().count()), (Some(1), 1), "{told:?}");
+    assert!(told.out.contains("\"new\":true") && told.err.contains("atoll: no\n"), "{told:?}");
+    let heard: Vec<String> = liar.heard().into_iter().map(|(asked, _)| asked).collect();
+    let again = "GET /v1/events?after=1&follow=true";
+    assert_eq!(heard, ["GET /v1/events?after=0&follow=true", again, again, again]);
+    let mut nobody = Command::new(bins::atoll());
+    nobody.args(["events", "--follow", "--url", "http://127.0.0.1:9", "--api-key", "any"]);
+    let refused = said(nobody.output().unwrap());
+    assert!(refused.code == Some(1) && refused.err.contains("is `atoll serve` running?"), "{refused:?}");
+}
+
 #[test]
 fn a_sandbox_is_given_more_time() {
     let body = json!({
@@ -489,6 +594,7 @@ fn what_cannot_be_is_said_with_what_may_help() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = atoll(&["completions", shell]);
         assert!(script.code == Some(0) && script.out.contains("whoami"), "{shell}");
+        assert!(script.out.contains("follow"), "{shell}");
     }
     let failing = |status: u16, code: &'static str| {
         Liar::new(move |_, _| Some((status, json!({ "message": "no\u{1b}[2J", "code": code }).to_string())))

@@ -286,8 +286,7 @@ async fn compare(fleet: &Arc<Fleet>, node: &Node) -> Result<()> {
 
 /// Tells a node that the store does not want this: it has never heard of it, or has recorded its end.
 async fn dismiss(node: &Node, seen: &Observed, known: Option<SandboxRecord>) {
-    let alive = seen.state != State::Deleted;
-    if alive {
+    if seen.state != State::Deleted && is_there_still(node, &seen.id).await {
         tracing::warn!(sandbox = %seen.id, socket = %node.socket.display(), "the node has a sandbox that should not be");
     }
     let (generation, reason) =
@@ -296,6 +295,12 @@ async fn dismiss(node: &Node, seen: &Observed, known: Option<SandboxRecord>) {
     if let Err(failure) = node.client.delete(&seen.id, &order).await {
         tracing::warn!(sandbox = %seen.id, error = crate::http::chain(&failure), "not dismissed; the sweep will try again");
     }
+}
+
+/// Whether the node has it now: it may have gone since the node was asked for all.
+async fn is_there_still(node: &Node, id: &SandboxId) -> bool {
+    let now = node.client.observed(id).await;
+    now.is_ok_and(|now| now.is_some_and(|now| now.state != State::Deleted))
 }
 
 async fn confirm_lost(fleet: &Fleet, node: &Node, id: &SandboxId) -> Result<()> {
