@@ -7,7 +7,7 @@
 //!     root.erofs                the root file system
 //!     config.json               Record: digest, size in bytes, how its processes run
 //!   recipes/<64 hex digits>     "sha256:…", the image last built from the recipe with this key
-//!   manifests/<64 hex digits>   "sha256:…", the image made of the layers that this manifest lists
+//!   manifests/<64 hex digits>   "sha256:…", the image made of the layers that this manifest lists; then they, a line each
 //!   blobs/<64 hex digits>       a layer as its registry stores it, whole; the name is its SHA-256
 //!   blobs/partial/<…>-<…>       the beginning of one, named by it and by where it comes from; locked while it grows
 //!   tmp/draft-<pid>-<n>/        an image being made; locked (flock) by its maker for as long as it lives
@@ -18,7 +18,7 @@
 //! So a crash at any moment leaves the image or a draft, and drafts whose
 //! maker is gone are removed by the next [`Images::open`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -81,8 +81,28 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Index {
     images: BTreeMap<Digest, Image>,
-    recipes: BTreeMap<Digest, Digest>,
-    manifests: BTreeMap<Digest, Digest>,
+    recipes: BTreeMap<Digest, Made>,
+    manifests: BTreeMap<Digest, Made>,
+}
+
+/// An image, and the layers it was made of as a registry stores them, if it was.
+#[derive(Debug, Clone)]
+struct Made {
+    image: Digest,
+    layers: Vec<Digest>,
+}
+
+impl Made {
+    /// What a file in `recipes` or `manifests` says.
+    fn parse(text: &str) -> Option<Self> {
+        let mut digests = text.lines().map(str::parse);
+        let image = digests.next()?.ok()?;
+        Some(Self { image, layers: digests.collect::<std::result::Result<_, _>>().ok()? })
+    }
+
+    fn text(&self) -> String {
+        std::iter::once(&self.image).chain(&self.layers).map(|digest| format!("{digest}\n")).collect()
+    }
 }
 
 impl Images {
@@ -125,7 +145,7 @@ impl Images {
     /// The image last built from the recipe with this key ([`crate::recipe::Recipe::key`]).
     pub fn by_recipe(&self, key: &Digest) -> Option<Image> {
         let index = self.read_index();
-        index.images.get(index.recipes.get(key)?).cloned()
+        index.images.get(&index.recipes.get(key)?.image).cloned()
     }
 
     /// A place to make an image in: on the same file system, gone when dropped.
@@ -169,8 +189,9 @@ impl Images {
     /// # Errors
     /// When the disk refuses.
     pub fn remember_recipe(&self, key: &Digest, digest: &Digest) -> Result<()> {
-        self.write_name(RECIPES_DIR, key, digest)?;
-        self.write_index().recipes.insert(key.clone(), digest.clone());
+        let made = Made { image: digest.clone(), layers: vec![] };
+        self.write_name(RECIPES_DIR, key, &made)?;
+        self.write_index().recipes.insert(key.clone(), made);
         Ok(())
     }
 
@@ -183,36 +204,44 @@ impl Images {
         let place = self.0.dir.join(digest.hex());
         fs::rename(&place, draft.path().join(digest.hex())).map_err(Error::io("move away", &place))?;
         index.images.remove(digest);
-        let names: Vec<Digest> =
-            index.recipes.iter().filter(|(_, image)| *image == digest).map(|(key, _)| key.clone()).collect();
-        for key in names {
-            index.recipes.remove(&key);
-            // A name of nothing is not listed either.
-            let _ = fs::remove_file(self.0.dir.join(RECIPES_DIR).join(key.hex()));
+        let Index { recipes, manifests, .. } = &mut *index;
+        for (names, kind) in [(recipes, RECIPES_DIR), (manifests, MANIFESTS_DIR)] {
+            for (key, _) in names.extract_if(.., |_, made| made.image == *digest) {
+                // A name of nothing is not listed either.
+                let _ = fs::remove_file(self.0.dir.join(kind).join(key.hex()));
+            }
         }
         Ok(())
+    }
+
+    /// The layers that any of these images was made of.
+    pub(crate) fn layers_of(&self, is_one: impl Fn(&Digest) -> bool) -> BTreeSet<Digest> {
+        let index = self.read_index();
+        let made = index.manifests.values().filter(|made| is_one(&made.image));
+        made.flat_map(|made| made.layers.iter().cloned()).collect()
     }
 
     /// The image made of the layers that this manifest lists.
     pub fn by_manifest(&self, manifest: &Digest) -> Option<Image> {
         let index = self.read_index();
-        index.images.get(index.manifests.get(manifest)?).cloned()
+        index.images.get(&index.manifests.get(manifest)?.image).cloned()
     }
 
-    /// Remembers that this manifest's layers are this image.
+    /// Remembers that this manifest's layers, as they are kept here, are this image.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn remember_manifest(&self, manifest: &Digest, digest: &Digest) -> Result<()> {
-        self.write_name(MANIFESTS_DIR, manifest, digest)?;
-        self.write_index().manifests.insert(manifest.clone(), digest.clone());
+    pub fn remember_manifest(&self, manifest: &Digest, digest: &Digest, layers: Vec<Digest>) -> Result<()> {
+        let made = Made { image: digest.clone(), layers };
+        self.write_name(MANIFESTS_DIR, manifest, &made)?;
+        self.write_index().manifests.insert(manifest.clone(), made);
         Ok(())
     }
 
-    fn write_name(&self, kind: &str, key: &Digest, digest: &Digest) -> Result<()> {
+    fn write_name(&self, kind: &str, key: &Digest, made: &Made) -> Result<()> {
         let draft = self.draft()?;
         let file = draft.path().join("name");
-        durable::write_file(&file, format!("{digest}\n").as_bytes())?;
+        durable::write_file(&file, made.text().as_bytes())?;
         durable::rename_into(&file, &self.0.dir.join(kind), key.hex())
     }
 
@@ -366,21 +395,21 @@ fn read_image(digest: &Digest, dir: &Path) -> std::result::Result<Image, String>
 }
 
 /// Which image is meant by each name in this directory, of those that are there.
-fn read_names(dir: &Path, images: &BTreeMap<Digest, Image>) -> Result<BTreeMap<Digest, Digest>> {
+fn read_names(dir: &Path, images: &BTreeMap<Digest, Image>) -> Result<BTreeMap<Digest, Made>> {
     let mut names = BTreeMap::new();
     for (name, path) in entries(dir)? {
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        if let (Ok(key), Ok(digest)) = (format!("sha256:{name}").parse(), text.trim().parse())
-            && images.contains_key(&digest)
+        if let (Ok(key), Some(made)) = (format!("sha256:{name}").parse(), Made::parse(&text))
+            && images.contains_key(&made.image)
         {
-            names.insert(key, digest);
+            names.insert(key, made);
         }
     }
     Ok(names)
 }
 
 /// The UTF-8 names in a directory (ours all are), and their paths.
-fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
+pub(crate) fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     let paths = fs::read_dir(dir)
         .and_then(|entries| {
             entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()

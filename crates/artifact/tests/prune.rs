@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use artifact::prune::take_away;
 use artifact::{Image, Images};
 use wire::image::{Digest, ImageConfig};
+use wire::node::Pruned;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -62,6 +63,45 @@ fn what_is_not_needed_and_idle_goes_and_a_dry_run_says_so_first() {
     // Gone is gone, and may come again.
     install(&images, 2);
     assert_eq!(left(&images).len(), 3);
+}
+
+#[test]
+fn layers_go_with_the_last_image_that_is_made_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let images = Images::open(dir.path()).unwrap();
+    let blobs = dir.path().join("blobs");
+    fs::create_dir_all(blobs.join("partial")).unwrap();
+    for byte in [11, 12, 13, 14] {
+        layer(&blobs.join(digest(byte).hex()));
+    }
+    let (left_alone, growing) = (blobs.join("partial/left-alone"), blobs.join("partial/growing"));
+    layer(&left_alone);
+    layer(&growing);
+    let held = fs::File::open(&growing).unwrap();
+    held.lock().unwrap();
+    for (image, layers) in [(1, vec![digest(11), digest(12)]), (2, vec![digest(12), digest(13)])] {
+        age(&install(&images, image), 3 * HOUR);
+        images.remember_manifest(&digest(image + 100), &digest(image), layers).unwrap();
+    }
+    // Another process of the node knows it from the disk.
+    let images = Images::open(dir.path()).unwrap();
+    let needed = BTreeSet::from([digest(1)]);
+    let names = |went: Pruned| went.items.into_iter().map(|item| item.name).collect::<BTreeSet<_>>();
+    let hex = |byte| digest(byte).hex().to_owned();
+    let expected = BTreeSet::from([digest(2).to_string(), hex(13), hex(14), "left-alone".into()]);
+    let would = names(take_away(&images, &needed, HOUR, true).unwrap().free());
+    assert_eq!(would, &expected | &BTreeSet::from(["growing".into()]));
+    assert_eq!(names(take_away(&images, &needed, HOUR, false).unwrap().free()), expected);
+    assert_eq!([11, 12, 13, 14].map(|byte| blobs.join(hex(byte)).exists()), [true, true, false, false]);
+    assert_eq!([left_alone.exists(), growing.exists()], [false, true]);
+    assert_eq!(images.by_manifest(&digest(102)), None);
+    assert!(images.by_manifest(&digest(101)).is_some());
+}
+
+/// One that nobody has written for a while.
+fn layer(path: &Path) {
+    fs::write(path, b"layer").unwrap();
+    fs::File::open(path).unwrap().set_modified(SystemTime::now() - 3 * HOUR).unwrap();
 }
 
 #[test]

@@ -29,7 +29,7 @@ use crate::oci::registry::Repository;
 use crate::rootfs::erofs;
 use crate::{Error, Images, Result, durable};
 
-const PARTIAL_DIR: &str = "partial";
+pub(crate) const PARTIAL_DIR: &str = "partial";
 /// Layers fetched at once by a node.
 const FETCHES_MAX: usize = 16;
 /// Layers fetched at once for one image.

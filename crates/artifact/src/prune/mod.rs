@@ -1,10 +1,14 @@
-//! What nobody needs goes: images that no template and no sandbox counts on, once they have not been used for a while.
+//! What nobody needs goes: images that no template and no sandbox counts on, once they have not been used for a while,
+//! and layers that no image is made of ([`layers`]).
 //!
 //! When an image was last used is the time of its `config.json`: it survives a restart, and a new image has been used
 //! just now. Files are moved away under one lock and removed after it, so that nobody waits for a large one.
 
+mod layers;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -43,12 +47,16 @@ impl Image {
 
     /// How long it has not been used. One that claims to be of tomorrow was used just now.
     fn idle(&self) -> Duration {
-        let used = fs::metadata(self.config_path()).and_then(|metadata| metadata.modified());
-        used.ok().and_then(|used| SystemTime::now().duration_since(used).ok()).unwrap_or_default()
+        idle_since(fs::metadata(self.config_path()).and_then(|metadata| metadata.modified()))
     }
 }
 
-/// Takes away the images that are not needed and have been idle for so long, or says which those would be.
+fn idle_since(used: io::Result<SystemTime>) -> Duration {
+    used.ok().and_then(|used| SystemTime::now().duration_since(used).ok()).unwrap_or_default()
+}
+
+/// Takes away the images that are not needed and have been idle for so long, and then the layers that no image is made
+/// of, or says which those would be.
 ///
 /// # Errors
 /// When the disk refuses; what was taken away until then goes all the same.
@@ -60,6 +68,11 @@ pub fn take_away(
 ) -> Result<Taken> {
     let draft = if dry_run { None } else { Some(images.draft()?) };
     let mut told = Pruned::default();
+    let mut tell = |item: PrunedItem| {
+        told.bytes += item.bytes;
+        told.items.push(item);
+    };
+    let mut gone = BTreeSet::new();
     for image in images.list().into_iter().filter(|image| !needed.contains(&image.digest)) {
         let idle = image.idle();
         if idle < idle_min {
@@ -70,8 +83,14 @@ pub fn take_away(
             images.take_away(&image.digest, draft)?;
             tracing::info!(image = %image.digest, bytes = item.bytes, "nobody needs it");
         }
-        told.bytes += item.bytes;
-        told.items.push(item);
+        gone.insert(image.digest);
+        tell(item);
+    }
+    let used = images.layers_of(|image| !gone.contains(image));
+    for layer in layers::idle(&images.blobs_dir(), &used, idle_min)? {
+        if dry_run || layer.take_away()? {
+            tell(layer.item);
+        }
     }
     Ok(Taken { told, draft })
 }
