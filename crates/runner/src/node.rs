@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use artifact::Images;
+use artifact::pull::Puller;
 use engine::Engine;
 use engine::steps::Faults;
 use tokio::sync::{Semaphore, broadcast};
@@ -30,6 +31,8 @@ pub struct Node {
     pub engine: Engine,
     /// What sandboxes start from.
     pub images: Images,
+    /// What fetches more of them.
+    pub puller: Puller,
     /// What is remembered across restarts.
     pub records: Records,
     /// The time.
@@ -61,6 +64,7 @@ impl Node {
         Ok(Self {
             engine: config.engine,
             images: config.images,
+            puller: config.puller,
             records: Records::open(config.records_dir)?,
             clock: config.clock,
             boot_id: supervisor::boot_id()?,
