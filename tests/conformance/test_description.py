@@ -78,10 +78,13 @@ def is_late(case):
 
 
 def keep_at_home(case):
-    """A source that is made up may be somebody's: nobody is asked for it."""
+    """A source that is made up may be somebody's: nobody is asked for it. And images here are those of other tests, too."""
     if case.operation.path.startswith("/v1/template") and isinstance(case.body, dict) and "uri" in case.body:
         if isinstance(case.body["uri"], str):
             case.body["uri"] = "oci:/nowhere"
+    if case.operation.path == "/v1/templates/prune":
+        body = case.body if isinstance(case.body, dict) else {}
+        case.body = {**body, "dry_run": True}
 
 
 def is_endless(case):
