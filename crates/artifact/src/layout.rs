@@ -7,7 +7,7 @@
 //!     root.erofs                the root file system
 //!     config.json               Record: digest, size in bytes, how its processes run
 //!   recipes/<64 hex digits>     "sha256:…", the image last built from the recipe with this key
-//!   manifests/<64 hex digits>   "sha256:…", the image made of the layers that this manifest lists; then they, a line each
+//!   manifests/<64 hex digits>   "sha256:…", the image made of the layers that this manifest lists, and a line for each of them
 //!   blobs/<64 hex digits>       a layer as its registry stores it, whole; the name is its SHA-256
 //!   blobs/partial/<…>-<…>       the beginning of one, named by it and by where it comes from; locked while it grows
 //!   tmp/draft-<pid>-<n>/        an image being made; locked (flock) by its maker for as long as it lives
@@ -81,28 +81,16 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Index {
     images: BTreeMap<Digest, Image>,
-    recipes: BTreeMap<Digest, Made>,
-    manifests: BTreeMap<Digest, Made>,
+    recipes: BTreeMap<Digest, Named>,
+    manifests: BTreeMap<Digest, Named>,
 }
 
-/// An image, and the layers it was made of as a registry stores them, if it was.
+/// What a recipe or a manifest makes.
 #[derive(Debug, Clone)]
-struct Made {
+struct Named {
     image: Digest,
+    /// What it was made of, as its registry stores it; nothing where it came from no registry.
     layers: Vec<Digest>,
-}
-
-impl Made {
-    /// What a file in `recipes` or `manifests` says.
-    fn parse(text: &str) -> Option<Self> {
-        let mut digests = text.lines().map(str::parse);
-        let image = digests.next()?.ok()?;
-        Some(Self { image, layers: digests.collect::<std::result::Result<_, _>>().ok()? })
-    }
-
-    fn text(&self) -> String {
-        std::iter::once(&self.image).chain(&self.layers).map(|digest| format!("{digest}\n")).collect()
-    }
 }
 
 impl Images {
@@ -189,36 +177,9 @@ impl Images {
     /// # Errors
     /// When the disk refuses.
     pub fn remember_recipe(&self, key: &Digest, digest: &Digest) -> Result<()> {
-        let made = Made { image: digest.clone(), layers: vec![] };
-        self.write_name(RECIPES_DIR, key, &made)?;
-        self.write_index().recipes.insert(key.clone(), made);
+        let named = self.write_name(RECIPES_DIR, key, digest, &[])?;
+        self.write_index().recipes.insert(key.clone(), named);
         Ok(())
-    }
-
-    /// Takes an image off the list, and its files into a draft, with which they go. A crash leaves the image or a draft.
-    ///
-    /// # Errors
-    /// When the disk refuses; the image is still listed then.
-    pub(crate) fn take_away(&self, digest: &Digest, draft: &Draft) -> Result<()> {
-        let mut index = self.write_index();
-        let place = self.0.dir.join(digest.hex());
-        fs::rename(&place, draft.path().join(digest.hex())).map_err(Error::io("move away", &place))?;
-        index.images.remove(digest);
-        let Index { recipes, manifests, .. } = &mut *index;
-        for (names, kind) in [(recipes, RECIPES_DIR), (manifests, MANIFESTS_DIR)] {
-            for (key, _) in names.extract_if(.., |_, made| made.image == *digest) {
-                // A name of nothing is not listed either.
-                let _ = fs::remove_file(self.0.dir.join(kind).join(key.hex()));
-            }
-        }
-        Ok(())
-    }
-
-    /// The layers that any of these images was made of.
-    pub(crate) fn layers_of(&self, is_one: impl Fn(&Digest) -> bool) -> BTreeSet<Digest> {
-        let index = self.read_index();
-        let made = index.manifests.values().filter(|made| is_one(&made.image));
-        made.flat_map(|made| made.layers.iter().cloned()).collect()
     }
 
     /// The image made of the layers that this manifest lists.
@@ -227,22 +188,47 @@ impl Images {
         index.images.get(&index.manifests.get(manifest)?.image).cloned()
     }
 
-    /// Remembers that this manifest's layers, as they are kept here, are this image.
+    /// Remembers that this manifest's layers are this image; `layers` are those that are kept.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn remember_manifest(&self, manifest: &Digest, digest: &Digest, layers: Vec<Digest>) -> Result<()> {
-        let made = Made { image: digest.clone(), layers };
-        self.write_name(MANIFESTS_DIR, manifest, &made)?;
-        self.write_index().manifests.insert(manifest.clone(), made);
+    pub fn remember_manifest(&self, manifest: &Digest, digest: &Digest, layers: &[Digest]) -> Result<()> {
+        let named = self.write_name(MANIFESTS_DIR, manifest, digest, layers)?;
+        self.write_index().manifests.insert(manifest.clone(), named);
         Ok(())
     }
 
-    fn write_name(&self, kind: &str, key: &Digest, made: &Made) -> Result<()> {
+    /// The layers that images were made of, but for these images.
+    pub(crate) fn layers_without(&self, gone: &BTreeSet<Digest>) -> BTreeSet<Digest> {
+        let index = self.read_index();
+        let left = index.manifests.values().filter(|named| !gone.contains(&named.image));
+        left.flat_map(|named| named.layers.iter().cloned()).collect()
+    }
+
+    fn write_name(&self, kind: &str, key: &Digest, image: &Digest, layers: &[Digest]) -> Result<Named> {
         let draft = self.draft()?;
         let file = draft.path().join("name");
-        durable::write_file(&file, made.text().as_bytes())?;
-        durable::rename_into(&file, &self.0.dir.join(kind), key.hex())
+        let lines: String = [image].into_iter().chain(layers).map(|digest| format!("{digest}\n")).collect();
+        durable::write_file(&file, lines.as_bytes())?;
+        durable::rename_into(&file, &self.0.dir.join(kind), key.hex())?;
+        Ok(Named { image: image.clone(), layers: layers.to_vec() })
+    }
+
+    /// Takes an image off the list, with the names that mean it. Its files are the caller's to remove.
+    pub(crate) fn forget(&self, digest: &Digest) {
+        let mut index = self.write_index();
+        let Index { images, recipes, manifests } = &mut *index;
+        images.remove(digest);
+        for (names, kind) in [(recipes, RECIPES_DIR), (manifests, MANIFESTS_DIR)] {
+            names.retain(|key, named| {
+                let stays = named.image != *digest;
+                if !stays {
+                    // A name of nothing is not listed at the next start either.
+                    let _ = fs::remove_file(self.0.dir.join(kind).join(key.hex()));
+                }
+                stays
+            });
+        }
     }
 
     /// Where layers are kept.
@@ -394,22 +380,23 @@ fn read_image(digest: &Digest, dir: &Path) -> std::result::Result<Image, String>
     Ok(Image { digest: record.digest, path, config: record.config, size_bytes })
 }
 
-/// Which image is meant by each name in this directory, of those that are there.
-fn read_names(dir: &Path, images: &BTreeMap<Digest, Image>) -> Result<BTreeMap<Digest, Made>> {
+/// What is meant by each name in this directory, where the image is there.
+fn read_names(dir: &Path, images: &BTreeMap<Digest, Image>) -> Result<BTreeMap<Digest, Named>> {
     let mut names = BTreeMap::new();
     for (name, path) in entries(dir)? {
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        if let (Ok(key), Some(made)) = (format!("sha256:{name}").parse(), Made::parse(&text))
-            && images.contains_key(&made.image)
+        let mut digests = text.lines().map_while(|line| line.trim().parse().ok());
+        if let (Ok(key), Some(image)) = (format!("sha256:{name}").parse(), digests.next())
+            && images.contains_key(&image)
         {
-            names.insert(key, made);
+            names.insert(key, Named { image, layers: digests.collect() });
         }
     }
     Ok(names)
 }
 
 /// The UTF-8 names in a directory (ours all are), and their paths.
-pub(crate) fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
+fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     let paths = fs::read_dir(dir)
         .and_then(|entries| {
             entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()

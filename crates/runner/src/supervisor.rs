@@ -205,7 +205,7 @@ impl Supervisor {
         Ok((connection.ok_or_else(|| ending(&handle.observed()))?, talking))
     }
 
-    /// Removes images that neither control nor a sandbox of this node needs, or says which those would be.
+    /// Removes images and layers that neither control nor a sandbox of this node needs, or says which those would be.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -216,7 +216,7 @@ impl Supervisor {
         let mut needed: BTreeSet<Digest> = order.keep.iter().cloned().collect();
         needed.extend(alive.map(|handle| handle.record.spec.image.clone()));
         let idle = Duration::from_secs(order.idle_seconds_min);
-        let taken = artifact::prune::take_away(&self.node.images, &needed, idle, order.dry_run)?;
+        let taken = self.node.puller.take_away(&needed, idle, order.dry_run)?;
         drop(handles);
         Ok(taken.free())
     }

@@ -10,6 +10,7 @@
 mod fetch;
 mod flight;
 mod partial;
+mod prune;
 mod tail;
 
 use std::collections::HashMap;
@@ -29,7 +30,7 @@ use crate::oci::registry::Repository;
 use crate::rootfs::erofs;
 use crate::{Error, Images, Result, durable};
 
-pub(crate) const PARTIAL_DIR: &str = "partial";
+const PARTIAL_DIR: &str = "partial";
 /// Layers fetched at once by a node.
 const FETCHES_MAX: usize = 16;
 /// Layers fetched at once for one image.

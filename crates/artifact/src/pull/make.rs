@@ -36,7 +36,6 @@ pub(super) async fn make(
 ) -> Pulled<BuiltImage> {
     let manifest = &resolved.image.digest;
     if let Some(image) = shared.images.by_manifest(manifest) {
-        // Whoever pulls it is about to need it.
         image.touch();
         return Ok(built(image, false));
     }
@@ -198,11 +197,14 @@ async fn check_kept(shared: &Shared, layer: &Layer, failure: PullFailure) -> Sto
 }
 
 async fn install(shared: &Shared, draft: Draft, digest: Digest, resolved: &Resolved) -> Pulled<Image> {
-    let layers = resolved.layers.kept_here();
+    let layers = match &resolved.layers {
+        Layers::Registry(layers) => layers.iter().map(|layer| layer.digest.clone()).collect(),
+        Layers::Local(_) => Vec::new(),
+    };
     let (images, resolved) = (shared.images.clone(), resolved.image.clone());
     let installed = blocking("install an image", move || {
         let image = images.install(draft, &digest, &resolved.config)?;
-        images.remember_manifest(&resolved.digest, &image.digest, layers)?;
+        images.remember_manifest(&resolved.digest, &image.digest, &layers)?;
         Ok(image)
     });
     installed.await.map_err(|error| own(&error))

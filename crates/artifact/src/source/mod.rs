@@ -47,16 +47,6 @@ pub(crate) enum Layers {
     Local(Vec<LocalLayer>),
 }
 
-impl Layers {
-    /// Those that are kept with the images: from a registry they came a long way.
-    pub(crate) fn kept_here(&self) -> Vec<Digest> {
-        match self {
-            Self::Registry(layers) => layers.iter().map(|layer| layer.digest.clone()).collect(),
-            Self::Local(_) => vec![],
-        }
-    }
-}
-
 impl Origin {
     /// The place an order names.
     pub(crate) async fn of(order: &PullImage, registries: &Registries) -> Pulled<Self> {
