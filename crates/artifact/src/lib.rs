@@ -7,6 +7,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`layout`] | the disk: what is where, and why a crash cannot hurt it |
+//! | [`prune`] | what nobody needs goes |
 //! | [`recipe`] | the images we ship the recipe of |
 //! | [`rootfs`] | recipe or layers → directory → EROFS file |
 //! | [`system`] | all of it for ours: [`system::build`] |
@@ -17,6 +18,7 @@
 
 pub mod layout;
 pub mod oci;
+pub mod prune;
 pub mod pull;
 pub mod recipe;
 pub mod rootfs;

@@ -99,13 +99,16 @@ impl Node {
         *self.leaks.lock().unwrap_or_else(PoisonError::into_inner) = leaks;
     }
 
-    /// The file of an image.
+    /// The file of an image, which somebody is about to use.
     ///
     /// # Errors
     /// [`NodeErrorCode::NotFound`] when this node does not have it.
     pub fn image(&self, digest: &Digest) -> Result<PathBuf, NodeError> {
         match self.images.get(digest) {
-            Some(image) => Ok(image.path),
+            Some(image) => {
+                image.touch();
+                Ok(image.path)
+            }
             None => Err(NodeError::new(NodeErrorCode::NotFound, format!("this node has no image {digest}"))),
         }
     }

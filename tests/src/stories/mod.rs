@@ -12,6 +12,7 @@ pub mod operations;
 pub mod processes;
 pub mod pty;
 mod sse;
+pub mod templates;
 pub mod watch;
 
 use serde_json::{Value, json};
@@ -42,6 +43,11 @@ async fn execute(lab: &Lab, id: &str, mut body: Value) -> Answer {
 /// Whether this is an emulated machine, where everything takes its time.
 fn is_slow() -> bool {
     std::env::var_os("ATOLL_TEST_SLOW").is_some()
+}
+
+/// Seconds in which a shell has said its first word, for commands that are to run out of time.
+fn brief() -> u32 {
+    if is_slow() { 15 } else { 1 }
 }
 
 /// How many of a thing a story that is about many makes: a tenth of it where machines are emulated.

@@ -24,8 +24,6 @@ use crate::{Error, Image};
 const BOUND: Duration = Duration::from_secs(6 * 60 * 60);
 /// Times that an image is begun again because its layers turned out to be other than they seemed.
 const ATTEMPTS_MAX: usize = 3;
-/// The latest time a file can have, in Unix seconds; what is later is a mistake (year 2200).
-const TIMES_KEPT_UNTIL: u64 = 7_258_118_400;
 /// How often progress is told.
 const TELL_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -38,6 +36,7 @@ pub(super) async fn make(
 ) -> Pulled<BuiltImage> {
     let manifest = &resolved.image.digest;
     if let Some(image) = shared.images.by_manifest(manifest) {
+        image.touch();
         return Ok(built(image, false));
     }
     let work = async {
@@ -156,7 +155,7 @@ async fn from_layers(
         state.progress.phase = PullPhase::Packing;
         state.progress.bytes_done = state.progress.bytes_total;
     });
-    let packed = erofs::pack(&tree, &draft.image_file(), TIMES_KEPT_UNTIL).await;
+    let packed = erofs::pack(&tree, &draft.image_file(), erofs::Times::Kept).await;
     let digest = packed.map_err(|error| own(&error))?;
     Ok(install(shared, draft, digest, resolved).await?)
 }
@@ -198,10 +197,14 @@ async fn check_kept(shared: &Shared, layer: &Layer, failure: PullFailure) -> Sto
 }
 
 async fn install(shared: &Shared, draft: Draft, digest: Digest, resolved: &Resolved) -> Pulled<Image> {
+    let layers = match &resolved.layers {
+        Layers::Registry(layers) => layers.iter().map(|layer| layer.digest.clone()).collect(),
+        Layers::Local(_) => Vec::new(),
+    };
     let (images, resolved) = (shared.images.clone(), resolved.image.clone());
     let installed = blocking("install an image", move || {
         let image = images.install(draft, &digest, &resolved.config)?;
-        images.remember_manifest(&resolved.digest, &image.digest)?;
+        images.remember_manifest(&resolved.digest, &image.digest, &layers)?;
         Ok(image)
     });
     installed.await.map_err(|error| own(&error))

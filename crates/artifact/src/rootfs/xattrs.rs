@@ -4,6 +4,9 @@
 //! (`security.selinux`, `security.ima`, …) are of the host that made them; `trusted.overlay.*` would tell the host's
 //! OverlayFS, on which the image is mounted, to lead elsewhere; and no engine of ours enforces access lists.
 
+/// Bytes of a list of names, at most (`linux/limits.h`, `XATTR_LIST_MAX`).
+pub(super) const LIST_BYTES_MAX: usize = 64 * 1024;
+
 /// Whether an attribute of this name is kept.
 pub(super) fn is_kept(name: &[u8]) -> bool {
     // OverlayFS has its own among the users' too, where it is mounted by somebody who is not root.

@@ -1,4 +1,4 @@
-//! Building the images we ship the recipe of, and pulling those of others.
+//! Building the images we ship the recipe of, pulling those of others, and removing those nobody needs.
 
 use axum::Json;
 use axum::body::Body;
@@ -6,9 +6,13 @@ use axum::extract::State;
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
-use wire::node::{BuildEvent, BuildFailure, BuildProgress, BuildSystemImage, PullEvent, PullImage};
+use wire::node::{
+    BuildEvent, BuildFailure, BuildProgress, BuildSystemImage, NodeError, NodeErrorCode, PruneImages, Pruned,
+    PullEvent, PullImage,
+};
 
 use super::Door;
+use super::respond::Refusal;
 use super::sandboxes::line;
 
 /// Lines of progress that wait for a slow listener; more are not told.
@@ -28,12 +32,14 @@ pub async fn build_system(State(door): State<Door>, Json(order): Json<BuildSyste
 pub async fn pull(State(door): State<Door>, Json(order): Json<PullImage>) -> Response {
     let (events, receiver) = mpsc::channel(PROGRESS_LINES_MAX);
     tokio::spawn(async move {
+        let puller = &door.supervisor.node.puller;
         let tell = |event: PullEvent| drop(events.try_send(event));
-        let outcome = match door.supervisor.node.puller.pull(&order, tell).await {
-            Ok(built) => PullEvent::Done(built),
-            Err(failure) => PullEvent::Failed(failure),
+        let outcome = if order.resolve_only {
+            puller.resolve(&order).await.map(PullEvent::Resolved)
+        } else {
+            puller.pull(&order, tell).await.map(PullEvent::Done)
         };
-        drop(events.send(outcome).await);
+        drop(events.send(outcome.unwrap_or_else(PullEvent::Failed)).await);
     });
     lines(receiver)
 }
@@ -50,5 +56,21 @@ async fn build(door: &Door, name: &str, events: &mpsc::Sender<BuildEvent>) -> Bu
     match artifact::system::build(&door.supervisor.node.images, name, progress).await {
         Ok(built) => BuildEvent::Done(built),
         Err(error) => BuildEvent::Failed(BuildFailure { message: crate::sandbox::task::chain(&error) }),
+    }
+}
+
+/// Removes images nobody needs, or says which those are.
+pub async fn prune(
+    State(door): State<Door>,
+    Json(order): Json<PruneImages>,
+) -> Result<Json<Pruned>, Refusal> {
+    let pruning = tokio::task::spawn_blocking(move || door.supervisor.prune(&order));
+    let failed = |error: &dyn std::error::Error| {
+        Refusal(NodeError::new(NodeErrorCode::Internal, crate::sandbox::task::chain(error)))
+    };
+    match pruning.await {
+        Ok(Ok(pruned)) => Ok(Json(pruned)),
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(error) => Err(failed(&error)),
     }
 }

@@ -70,7 +70,11 @@ impl Applier {
             return Ok(0);
         }
         let Some((name, directory)) = path.split_last() else { return self.root(entry) };
-        self.tree.go_to(directory, metadata::time(entry))?;
+        // A whiteout in a directory that is not there hides nothing, and makes nothing.
+        let made_at = (meaning == Meaning::Plain).then(|| metadata::time(entry));
+        if !self.tree.go_to(directory, made_at)? {
+            return Ok(0);
+        }
         match meaning {
             Meaning::Opaque => {
                 self.lower(|tree, limits| whiteout::hide_all(tree, tree.here()?, limits)).map(|()| 0)

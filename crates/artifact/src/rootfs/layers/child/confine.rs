@@ -3,6 +3,8 @@
 //! The namespaces are new already: whoever started us did that. The order here is: the directory becomes `/`, the rest
 //! of the file system goes, then what was needed for that goes.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use rustix::fs::Mode;
@@ -27,11 +29,24 @@ const DESCRIPTORS_MAX: u64 = 1024;
 
 /// Makes `tree` all there is, for ever.
 pub(super) fn enter(tree: &Path, limits: &Limits) -> Result<(), Fault> {
+    close_inherited().map_err(|error| Fault::new(format!("cannot close what was left open: {error}")))?;
     make_root(tree)?;
     give_up_capabilities()?;
     set_limits(limits)?;
     // Modes are those of the entries.
     umask(Mode::empty());
+    Ok(())
+}
+
+/// Closes what whoever started us had open and did not mean for us.
+fn close_inherited() -> io::Result<()> {
+    let names = fs::read_dir("/proc/self/fd")?.map(|entry| entry.map(|entry| entry.file_name()));
+    let names = names.collect::<io::Result<Vec<_>>>()?;
+    let numbers = names.iter().filter_map(|name| name.to_str()?.parse::<i32>().ok());
+    for descriptor in numbers.filter(|descriptor| *descriptor > 2) {
+        // SAFETY: the process has just begun and has opened nothing but this listing, which is closed already.
+        unsafe { rustix::io::close(descriptor) };
+    }
     Ok(())
 }
 

@@ -64,13 +64,12 @@ pub(super) fn set_unopened(
 /// Takes away the attributes that an older entry gave.
 pub(super) fn clear_xattrs(fd: impl AsFd) -> Result<(), Fault> {
     let clear = || {
-        let mut list = Vec::with_capacity(flistxattr(&fd, &mut [0u8; 0][..]).unwrap_or_default());
-        match flistxattr(&fd, rustix::buffer::spare_capacity(&mut list)) {
-            Ok(_) => {}
-            Err(Errno::NOTSUP) => return Ok(()),
-            Err(errno) => return Err(errno),
-        }
-        let names = list.split(|byte| *byte == 0).filter(|name| xattrs::is_kept(name));
+        let mut list = [0; xattrs::LIST_BYTES_MAX];
+        let length = match flistxattr(&fd, &mut list[..]) {
+            Ok(0) | Err(Errno::NOTSUP) => return Ok(()),
+            length => length?,
+        };
+        let names = list[..length].split(|byte| *byte == 0).filter(|name| xattrs::is_kept(name));
         for name in names {
             fremovexattr(&fd, name)?;
         }

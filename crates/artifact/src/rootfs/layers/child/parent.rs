@@ -93,13 +93,14 @@ impl Finder {
     }
 
     /// The directory at this path; links in it lead to where they lead with the tree as the root. Where parts of it are
-    /// missing they are made if there is a time for them. Says also which were made, by parent and name.
+    /// missing they are made if there is a time for them; else there is none. Says also which were made, by parent and
+    /// name.
     pub fn find(
         &self,
         path: &[&[u8]],
         made_at: Option<Timespec>,
         mut made: impl FnMut(u64, &[u8]),
-    ) -> Result<Directory, Fault> {
+    ) -> Result<Option<Directory>, Fault> {
         let owned = || path.iter().map(|part| part.to_vec()).collect::<Vec<_>>();
         let joined = if path.is_empty() { b".".to_vec() } else { path.join(&b'/') };
         self.check_length(path.len(), joined.len())?;
@@ -108,7 +109,7 @@ impl Finder {
             | ResolveFlags::NO_MAGICLINKS
             | ResolveFlags::NO_XDEV;
         match openat2(&self.root, joined, DIRECTORY, Mode::empty(), resolve) {
-            Ok(fd) => Directory::new(owned(), fd),
+            Ok(fd) => Directory::new(owned(), fd).map(Some),
             Err(Errno::LOOP | Errno::NOENT | Errno::NOTDIR) => self.walk(path, made_at, &mut made),
             Err(errno) => Err(Fault::call("open its directory")(errno)),
         }
@@ -120,7 +121,7 @@ impl Finder {
         path: &[&[u8]],
         made_at: Option<Timespec>,
         made: &mut impl FnMut(u64, &[u8]),
-    ) -> Result<Directory, Fault> {
+    ) -> Result<Option<Directory>, Fault> {
         let mut ahead: Vec<Vec<u8>> = path.iter().rev().map(|part| part.to_vec()).collect();
         let mut way = Way::new();
         let mut links = 0;
@@ -135,7 +136,7 @@ impl Finder {
                         self.follow(&mut way, &part, &mut ahead, links)?;
                     }
                     Err(Errno::NOENT) => {
-                        let time = made_at.ok_or_else(|| Fault::new("its directory is missing"))?;
+                        let Some(time) = made_at else { return Ok(None) };
                         let fd = self.make(&way, &part, time, made)?;
                         way.push((part, fd));
                     }
@@ -146,7 +147,7 @@ impl Finder {
         }
         let fd =
             rustix::io::fcntl_dupfd_cloexec(self.end(&way), 0).map_err(Fault::call("open its directory"))?;
-        Directory::new(way.into_iter().map(|(part, _)| part).collect(), fd)
+        Directory::new(way.into_iter().map(|(part, _)| part).collect(), fd).map(Some)
     }
 
     fn end<'a>(&'a self, way: &'a Way) -> BorrowedFd<'a> {

@@ -39,8 +39,8 @@ impl Tree {
         self.is_first
     }
 
-    /// Goes to this directory, and makes it with this time if it is not there.
-    pub fn go_to(&mut self, path: &[&[u8]], made_at: Timespec) -> Result<&Directory, Fault> {
+    /// Goes to this directory. Whether it is there: where it is missing, it is made with this time.
+    pub fn go_to(&mut self, path: &[&[u8]], made_at: Option<Timespec>) -> Result<bool, Fault> {
         let is_here = self.here.as_ref().is_some_and(|(here, _)| here == path);
         if !is_here {
             self.leave()?;
@@ -48,10 +48,10 @@ impl Tree {
             let note = |inode: u64, name: &[u8]| {
                 ours.insert(hasher.hash_one((inode, name)));
             };
-            let directory = self.finder.find(path, Some(made_at), note)?;
+            let Some(directory) = self.finder.find(path, made_at, note)? else { return Ok(false) };
             self.here = Some((path.iter().map(|part| part.to_vec()).collect(), directory));
         }
-        self.here()
+        Ok(true)
     }
 
     /// Where we went last.
@@ -61,7 +61,8 @@ impl Tree {
 
     /// Another directory, which must be there. We stay where we are.
     pub fn look_into(&self, path: &[&[u8]]) -> Result<Directory, Fault> {
-        self.finder.find(path, None, |_, _| ())
+        let directory = self.finder.find(path, None, |_, _| ())?;
+        directory.ok_or_else(|| Fault::new("its directory is missing"))
     }
 
     /// Notes that this name in the directory where we are is of this layer.
