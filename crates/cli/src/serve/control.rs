@@ -39,6 +39,8 @@ struct Orders {
     team: TeamLimits,
     /// Hours for which events can be read.
     event_retention_hours: u32,
+    /// Room on the disk below which no sandbox is made.
+    disk_reserve_mib: u64,
     /// The process that keeps this one alive.
     server: u32,
 }
@@ -62,6 +64,7 @@ pub fn give_orders(layout: &Layout, settings: &Resolved) -> Result<()> {
         first_key: read_or_make(&layout.api_key(), 0o600, || Ok(control::keys::generate()?))?,
         team: settings.team,
         event_retention_hours: settings.event_retention_hours,
+        disk_reserve_mib: super::room::reserve_mib(settings),
         server: std::process::id(),
     };
     let path = layout.control_orders();
@@ -109,6 +112,7 @@ pub async fn run(orders: &Path) -> Result<()> {
         first_key: Some(orders.first_key),
         limits: control::Limits {
             team: orders.team,
+            disk_reserve_mib: orders.disk_reserve_mib,
             event_retention: Duration::from_secs(u64::from(orders.event_retention_hours) * 60 * 60),
             ..Default::default()
         },

@@ -10,6 +10,7 @@ mod control;
 mod layout;
 mod logging;
 mod node;
+mod room;
 mod settings;
 
 use std::net::TcpListener;
@@ -34,6 +35,7 @@ use wire::sandbox::defaults;
 
 pub use control::run as control_role;
 pub use node::run as node_role;
+pub use room::examine as examine_disk;
 
 /// Each process has so long to be ready at the start; a node adopts its sandboxes in this time.
 const START_BOUND: Duration = Duration::from_secs(60);
@@ -70,6 +72,7 @@ impl Serve {
         logging::init("warn");
         let settings = self.settings.clone().resolve(self.config.as_deref())?;
         self.check(&settings)?;
+        room::check(&settings.data_dir)?;
         let layout = Layout::open(&settings.data_dir, &run_base(&settings))?;
         let _lock = layout.lock()?;
         let listener = TcpListener::bind(settings.listen)

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use wire::id::{TeamId, TemplateId};
 use wire::image::{Digest, ImageConfig};
 
-use super::{Store, json, parse};
+use super::{Store, Within, json, parse};
 use crate::error::Result;
 
 /// The scope of templates we ship the recipe of; every team sees them.
@@ -57,7 +57,7 @@ impl Store {
         let sql = "SELECT id, scope, name, digest, image_config, created_at_ms FROM templates \
                    WHERE name = $1 AND (scope = 'system' OR team_id = $2)";
         let row: Option<Row> =
-            sqlx::query_as(sql).bind(name).bind(team.as_str()).fetch_optional(&self.readers).await?;
+            sqlx::query_as(sql).bind(name).bind(team.as_str()).fetch_optional(&self.readers).within().await?;
         row.map(TemplateRecord::try_from).transpose()
     }
 
@@ -65,8 +65,12 @@ impl Store {
     pub async fn template(&self, team: &TeamId, id: &TemplateId) -> Result<Option<TemplateRecord>> {
         let sql = "SELECT id, scope, name, digest, image_config, created_at_ms FROM templates \
                    WHERE id = $1 AND (scope = 'system' OR team_id = $2)";
-        let row: Option<Row> =
-            sqlx::query_as(sql).bind(id.as_str()).bind(team.as_str()).fetch_optional(&self.readers).await?;
+        let row: Option<Row> = sqlx::query_as(sql)
+            .bind(id.as_str())
+            .bind(team.as_str())
+            .fetch_optional(&self.readers)
+            .within()
+            .await?;
         row.map(TemplateRecord::try_from).transpose()
     }
 
@@ -74,8 +78,12 @@ impl Store {
     pub async fn templates(&self, team: &TeamId, max: u32) -> Result<Vec<TemplateRecord>> {
         let sql = "SELECT id, scope, name, digest, image_config, created_at_ms FROM templates \
                    WHERE scope = 'system' OR team_id = $1 ORDER BY name LIMIT $2";
-        let rows: Vec<Row> =
-            sqlx::query_as(sql).bind(team.as_str()).bind(i64::from(max)).fetch_all(&self.readers).await?;
+        let rows: Vec<Row> = sqlx::query_as(sql)
+            .bind(team.as_str())
+            .bind(i64::from(max))
+            .fetch_all(&self.readers)
+            .within()
+            .await?;
         rows.into_iter().map(TemplateRecord::try_from).collect()
     }
 
@@ -100,6 +108,7 @@ impl Store {
             .bind(json(config)?)
             .bind(now_ms)
             .execute(&self.writer)
+            .within()
             .await?;
         Ok(())
     }
