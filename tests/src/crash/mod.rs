@@ -6,4 +6,4 @@
 
 pub mod drill;
 pub mod plan;
-mod victims;
+pub mod victims;
