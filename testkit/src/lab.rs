@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use artifact::pull::Puller;
 use control::Control;
 use engine::steps::Faults;
 use runner::Runner;
@@ -23,8 +24,8 @@ use wire::sandbox::defaults;
 
 use crate::clock::ManualClock;
 use crate::http::Client;
-use crate::images;
 use crate::machines::Kind;
+use crate::{bins, images};
 
 /// A part of the lab has so long to stop.
 const STOP_BOUND: Duration = Duration::from_secs(30);
@@ -39,6 +40,7 @@ pub struct Builder {
     disk_mib: u32,
     processes_max: u32,
     silence_max: Duration,
+    registries: artifact::oci::Settings,
 }
 
 /// A fleet: one control, one node, an engine.
@@ -79,6 +81,7 @@ impl Lab {
             disk_mib: defaults::DISK_MIB,
             processes_max: defaults::PROCESSES_MAX,
             silence_max: EVENTUALLY_BOUND,
+            registries: artifact::oci::Settings::default(),
         }
     }
 }
@@ -105,6 +108,12 @@ impl Builder {
     /// Agents that say nothing are lost sooner.
     pub fn silence_max(mut self, silence_max: Duration) -> Self {
         self.silence_max = silence_max;
+        self
+    }
+
+    /// A node that may speak to these registries ([`crate::registry::Registry::settings`]).
+    pub fn registries(mut self, registries: artifact::oci::Settings) -> Self {
+        self.registries = registries;
         self
     }
 
@@ -160,9 +169,11 @@ impl Lab {
             Kind::Fake => images::nominal(&self.dir.path().join("images"))?,
             Kind::Gvisor => images::real().await?,
         };
+        let unpacker = vec![bins::atoll().into(), "role".into(), "unpacker".into()];
         let runner = Runner::open(runner::Config {
             id: NodeId::from_entropy([1; 20]),
             records_dir: self.dir.path().join("records"),
+            puller: Puller::open(images.clone(), self.builder.registries.clone(), unpacker)?,
             images,
             engine: self.kind.open(self.dir.path(), self.faults.clone())?,
             clock: self.clock.clone(),
@@ -200,6 +211,7 @@ impl Lab {
             nodes: vec![control::NodeAddress { socket: self.node_socket() }],
             clock: self.clock.clone(),
             first_key: Some(self.key.clone()),
+            secrets_keys: None,
             limits: control::Limits {
                 disk_mib: self.builder.disk_mib,
                 processes_max: self.builder.processes_max,

@@ -7,6 +7,9 @@
 //!     root.erofs                the root file system
 //!     config.json               Record: digest, size in bytes, how its processes run
 //!   recipes/<64 hex digits>     "sha256:…", the image last built from the recipe with this key
+//!   manifests/<64 hex digits>   "sha256:…", the image made of the layers that this manifest lists; then they, a line each
+//!   blobs/<64 hex digits>       a layer as its registry stores it, whole; the name is its SHA-256
+//!   blobs/partial/<…>-<…>       the beginning of one, named by it and by where it comes from; locked while it grows
 //!   tmp/draft-<pid>-<n>/        an image being made; locked (flock) by its maker for as long as it lives
 //! ```
 //!
@@ -15,7 +18,7 @@
 //! So a crash at any moment leaves the image or a draft, and drafts whose
 //! maker is gone are removed by the next [`Images::open`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -34,8 +37,10 @@ pub const FORMAT: &str = "1";
 
 const FORMAT_FILE: &str = "format";
 const ROOT_FILE: &str = "root.erofs";
-const CONFIG_FILE: &str = "config.json";
+pub(crate) const CONFIG_FILE: &str = "config.json";
 const RECIPES_DIR: &str = "recipes";
+const MANIFESTS_DIR: &str = "manifests";
+const BLOBS_DIR: &str = "blobs";
 const DRAFTS_DIR: &str = "tmp";
 
 /// An image that is on this disk, whole.
@@ -76,7 +81,28 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Index {
     images: BTreeMap<Digest, Image>,
-    recipes: BTreeMap<Digest, Digest>,
+    recipes: BTreeMap<Digest, Made>,
+    manifests: BTreeMap<Digest, Made>,
+}
+
+/// An image, and the layers it was made of as a registry stores them, if it was.
+#[derive(Debug, Clone)]
+struct Made {
+    image: Digest,
+    layers: Vec<Digest>,
+}
+
+impl Made {
+    /// What a file in `recipes` or `manifests` says.
+    fn parse(text: &str) -> Option<Self> {
+        let mut digests = text.lines().map(str::parse);
+        let image = digests.next()?.ok()?;
+        Some(Self { image, layers: digests.collect::<std::result::Result<_, _>>().ok()? })
+    }
+
+    fn text(&self) -> String {
+        std::iter::once(&self.image).chain(&self.layers).map(|digest| format!("{digest}\n")).collect()
+    }
 }
 
 impl Images {
@@ -87,7 +113,7 @@ impl Images {
     /// # Errors
     /// When the directory cannot be read or made, or has another layout.
     pub fn open(dir: &Path) -> Result<Self> {
-        for part in [RECIPES_DIR, DRAFTS_DIR] {
+        for part in [RECIPES_DIR, MANIFESTS_DIR, DRAFTS_DIR] {
             durable::make_dir(&dir.join(part))?;
         }
         // Programs that work on images have a directory of their own.
@@ -95,10 +121,11 @@ impl Images {
         check_format(dir)?;
         remove_abandoned_drafts(&dir.join(DRAFTS_DIR))?;
         let images = read_images(dir)?;
-        let recipes = read_recipes(&dir.join(RECIPES_DIR), &images)?;
+        let recipes = read_names(&dir.join(RECIPES_DIR), &images)?;
+        let manifests = read_names(&dir.join(MANIFESTS_DIR), &images)?;
         let shared = Shared {
             dir: dir.to_owned(),
-            index: RwLock::new(Index { images, recipes }),
+            index: RwLock::new(Index { images, recipes, manifests }),
             drafts: AtomicU64::new(0),
             flights: Mutex::default(),
         };
@@ -118,7 +145,7 @@ impl Images {
     /// The image last built from the recipe with this key ([`crate::recipe::Recipe::key`]).
     pub fn by_recipe(&self, key: &Digest) -> Option<Image> {
         let index = self.read_index();
-        index.images.get(index.recipes.get(key)?).cloned()
+        index.images.get(&index.recipes.get(key)?.image).cloned()
     }
 
     /// A place to make an image in: on the same file system, gone when dropped.
@@ -162,12 +189,65 @@ impl Images {
     /// # Errors
     /// When the disk refuses.
     pub fn remember_recipe(&self, key: &Digest, digest: &Digest) -> Result<()> {
-        let draft = self.draft()?;
-        let file = draft.path().join("recipe");
-        durable::write_file(&file, format!("{digest}\n").as_bytes())?;
-        durable::rename_into(&file, &self.0.dir.join(RECIPES_DIR), key.hex())?;
-        self.write_index().recipes.insert(key.clone(), digest.clone());
+        let made = Made { image: digest.clone(), layers: vec![] };
+        self.write_name(RECIPES_DIR, key, &made)?;
+        self.write_index().recipes.insert(key.clone(), made);
         Ok(())
+    }
+
+    /// Takes an image off the list, and its files into a draft, with which they go. A crash leaves the image or a draft.
+    ///
+    /// # Errors
+    /// When the disk refuses; the image is still listed then.
+    pub(crate) fn take_away(&self, digest: &Digest, draft: &Draft) -> Result<()> {
+        let mut index = self.write_index();
+        let place = self.0.dir.join(digest.hex());
+        fs::rename(&place, draft.path().join(digest.hex())).map_err(Error::io("move away", &place))?;
+        index.images.remove(digest);
+        let Index { recipes, manifests, .. } = &mut *index;
+        for (names, kind) in [(recipes, RECIPES_DIR), (manifests, MANIFESTS_DIR)] {
+            for (key, _) in names.extract_if(.., |_, made| made.image == *digest) {
+                // A name of nothing is not listed either.
+                let _ = fs::remove_file(self.0.dir.join(kind).join(key.hex()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The layers that any of these images was made of.
+    pub(crate) fn layers_of(&self, is_one: impl Fn(&Digest) -> bool) -> BTreeSet<Digest> {
+        let index = self.read_index();
+        let made = index.manifests.values().filter(|made| is_one(&made.image));
+        made.flat_map(|made| made.layers.iter().cloned()).collect()
+    }
+
+    /// The image made of the layers that this manifest lists.
+    pub fn by_manifest(&self, manifest: &Digest) -> Option<Image> {
+        let index = self.read_index();
+        index.images.get(&index.manifests.get(manifest)?.image).cloned()
+    }
+
+    /// Remembers that this manifest's layers, as they are kept here, are this image.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn remember_manifest(&self, manifest: &Digest, digest: &Digest, layers: Vec<Digest>) -> Result<()> {
+        let made = Made { image: digest.clone(), layers };
+        self.write_name(MANIFESTS_DIR, manifest, &made)?;
+        self.write_index().manifests.insert(manifest.clone(), made);
+        Ok(())
+    }
+
+    fn write_name(&self, kind: &str, key: &Digest, made: &Made) -> Result<()> {
+        let draft = self.draft()?;
+        let file = draft.path().join("name");
+        durable::write_file(&file, made.text().as_bytes())?;
+        durable::rename_into(&file, &self.0.dir.join(kind), key.hex())
+    }
+
+    /// Where layers are kept.
+    pub(crate) fn blobs_dir(&self) -> PathBuf {
+        self.0.dir.join(BLOBS_DIR)
     }
 
     /// Waits for whoever is making the image of this recipe; then it is the caller's turn, until it drops this.
@@ -314,21 +394,22 @@ fn read_image(digest: &Digest, dir: &Path) -> std::result::Result<Image, String>
     Ok(Image { digest: record.digest, path, config: record.config, size_bytes })
 }
 
-fn read_recipes(dir: &Path, images: &BTreeMap<Digest, Image>) -> Result<BTreeMap<Digest, Digest>> {
-    let mut recipes = BTreeMap::new();
+/// Which image is meant by each name in this directory, of those that are there.
+fn read_names(dir: &Path, images: &BTreeMap<Digest, Image>) -> Result<BTreeMap<Digest, Made>> {
+    let mut names = BTreeMap::new();
     for (name, path) in entries(dir)? {
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        if let (Ok(key), Ok(digest)) = (format!("sha256:{name}").parse(), text.trim().parse())
-            && images.contains_key(&digest)
+        if let (Ok(key), Some(made)) = (format!("sha256:{name}").parse(), Made::parse(&text))
+            && images.contains_key(&made.image)
         {
-            recipes.insert(key, digest);
+            names.insert(key, made);
         }
     }
-    Ok(recipes)
+    Ok(names)
 }
 
 /// The UTF-8 names in a directory (ours all are), and their paths.
-fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
+pub(crate) fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     let paths = fs::read_dir(dir)
         .and_then(|entries| {
             entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()

@@ -10,7 +10,7 @@ use wire::image::{Digest, ImageConfig};
 use crate::{Error, Result};
 
 /// Counts changes of how recipes are carried out, which are changes of every image.
-const BUILDER_VERSION: &str = "1";
+const BUILDER_VERSION: &str = "2";
 
 /// Each recipe file, by the name it must have, and the set-up scripts recipes may name.
 const FILES: [(&str, &str, &str); 1] = [(

@@ -4,7 +4,8 @@ use wire::node::BuiltImage;
 
 use crate::blocking::blocking;
 use crate::recipe::Recipe;
-use crate::rootfs::{debian, erofs};
+use crate::rootfs::debian;
+use crate::rootfs::erofs::{self, Times};
 use crate::{Image, Images, Result};
 
 /// Builds the image of this system template, or finds the one that was built from the same recipe.
@@ -29,7 +30,8 @@ pub async fn build(
     let draft = images.draft()?;
     let directory = debian::build(&recipe, draft.path(), &progress).await?;
     progress("packing the root file system".into());
-    let digest = erofs::pack(&directory, &draft.image_file(), recipe.source_date_epoch).await?;
+    let times = Times::UpTo(recipe.source_date_epoch);
+    let digest = erofs::pack(&directory, &draft.image_file(), times).await?;
     let (owner, config) = (images.clone(), recipe.config.clone());
     let image = blocking("install an image", move || {
         let image = owner.install(draft, &digest, &config)?;

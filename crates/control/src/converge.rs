@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::fleet::{Fleet, MIB};
 use crate::nodes::{Node, NodeFailure};
 use crate::record::{Desired, SandboxRecord, Step};
+use crate::templates;
 
 /// Sandboxes that one sweep tells nodes about.
 const SWEEP_SANDBOXES_MAX: u32 = 256;
@@ -254,6 +255,7 @@ pub async fn sweep(fleet: &Arc<Fleet>) -> Result<()> {
     for node in fleet.nodes.all().iter().filter(|node| node.is_reachable()) {
         compare(fleet, node).await?;
     }
+    templates::resume(fleet).await?;
     fleet.store.forget_create_keys(fleet.ago_ms(fleet.limits.idempotency_retention)).await?;
     fleet.store.forget_deleted(fleet.ago_ms(fleet.limits.record_retention)).await?;
     fleet.store.forget_events(fleet.ago_ms(fleet.limits.event_retention)).await?;

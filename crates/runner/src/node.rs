@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use artifact::Images;
+use artifact::pull::Puller;
 use engine::Engine;
 use engine::steps::Faults;
 use tokio::sync::{Semaphore, broadcast};
@@ -32,6 +33,8 @@ pub struct Node {
     pub engine: Engine,
     /// What sandboxes start from.
     pub images: Images,
+    /// What fetches more of them.
+    pub puller: Puller,
     /// What is remembered across restarts.
     pub records: Records,
     /// Who writes it down.
@@ -72,6 +75,7 @@ impl Node {
             scribe: Scribe::of(records.clone())?,
             records,
             room,
+            puller: config.puller,
             clock: config.clock,
             boot_id: supervisor::boot_id()?,
             bring_ups: Semaphore::new(config.bring_ups_max),
@@ -105,13 +109,16 @@ impl Node {
         *self.leaks.lock().unwrap_or_else(PoisonError::into_inner) = leaks;
     }
 
-    /// The file of an image.
+    /// The file of an image, which somebody is about to use.
     ///
     /// # Errors
     /// [`NodeErrorCode::NotFound`] when this node does not have it.
     pub fn image(&self, digest: &Digest) -> Result<PathBuf, NodeError> {
         match self.images.get(digest) {
-            Some(image) => Ok(image.path),
+            Some(image) => {
+                image.touch();
+                Ok(image.path)
+            }
             None => Err(NodeError::new(NodeErrorCode::NotFound, format!("this node has no image {digest}"))),
         }
     }

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
+use crate::public::schema::{PortNumber, ReadySeconds, StartCommand, UrlPath};
+
 /// The seven states of a sandbox, as users see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -152,6 +155,7 @@ pub struct ReadyCheck {
     pub probe: Probe,
     /// The sandbox fails if that has not happened after so many seconds.
     #[serde(default = "defaults::ready_timeout_seconds")]
+    #[cfg_attr(feature = "schema", schemars(with = "ReadySeconds"))]
     pub timeout_seconds: u32,
 }
 
@@ -161,16 +165,18 @@ pub struct ReadyCheck {
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
     /// A connection to this TCP port of its loopback interface.
-    Port(u16),
+    Port(#[cfg_attr(feature = "schema", schemars(with = "PortNumber"))] u16),
     /// `GET` of a path there, answered with 200 to 399.
     Http {
         /// The port.
+        #[cfg_attr(feature = "schema", schemars(with = "PortNumber"))]
         port: u16,
         /// The path, with its leading slash.
+        #[cfg_attr(feature = "schema", schemars(with = "UrlPath"))]
         path: String,
     },
     /// A command line for the shell that exits with 0.
-    Command(String),
+    Command(#[cfg_attr(feature = "schema", schemars(with = "StartCommand"))] String),
 }
 
 /// The values a user may ask for, each with its unit in its name.
@@ -181,6 +187,8 @@ pub mod limits {
     pub const VCPU: RangeInclusive<u32> = 1..=8;
     /// Memory of one sandbox, in MiB; even.
     pub const MEMORY_MIB: RangeInclusive<u32> = 512..=8192;
+    /// What can be written in one sandbox, in MiB.
+    pub const DISK_MIB: RangeInclusive<u32> = 256..=65_536;
     /// Life of a sandbox, in seconds.
     pub const TIMEOUT_SECONDS: RangeInclusive<u32> = 1..=28_800;
     /// Characters of a template's name.

@@ -38,7 +38,6 @@ pub use keys::{Caller, KeyRecord};
 pub use paging::Paging;
 pub use sandboxes::{Admission, Page, Promised, Sort};
 pub use teams::TeamRecord;
-pub use templates::TemplateRecord;
 pub use trouble::Trouble;
 
 /// The database's file in the data directory.
