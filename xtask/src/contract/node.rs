@@ -11,7 +11,7 @@ use wire::node::{
     GUEST_CONTENT_TYPE, GUEST_STREAM, Inspection, Leak, NodeError, NodeErrorCode, NodeReport, Observed,
     PutDeadline, PutSandbox, SandboxSpec, StepTime,
 };
-use wire::sandbox::{Death, Reason, Resources, State};
+use wire::sandbox::{Boot, Death, Probe, ReadyCheck, Reason, Resources, State};
 
 use super::{COMMAND, every_variant, example};
 
@@ -79,7 +79,11 @@ fn put() -> Result<String> {
         env: env(),
         workdir: "/workspace".into(),
         user: "user".into(),
-        boot: None,
+        boot: Some(Boot {
+            argv: vec!["serve".into()],
+            ready: Some(ReadyCheck { probe: Probe::Port(8080), timeout_seconds: 60 }),
+            stop_signal: Some("SIGTERM".into()),
+        }),
     };
     example(&PutSandbox { generation: 1, spec })
 }
