@@ -15,7 +15,7 @@ const SUITE_TEST_BOUND: Duration = Duration::from_secs(180);
 
 /// The stories that are told in the machine. Those of files, processes and terminals that came later have not been tried
 /// on an emulated CPU yet, where they take minutes each.
-const STORIES: [&str; 23] = [
+const STORIES: [&str; 34] = [
     "a_program_runs_and_its_output_and_code_come_back",
     "a_sandbox_is_shown_as_the_contract_says",
     "environment_workdir_and_user_are_those_of_template_and_request",
@@ -23,6 +23,17 @@ const STORIES: [&str; 23] = [
     "delete_twice_is_as_good_as_once",
     "two_sandboxes_share_nothing",
     "a_hundred_creates_at_once_end_in_sandboxes_or_clean_refusals",
+    "a_server_is_up_when_its_port_answers",
+    "a_service_is_up_when_it_answers_well",
+    "a_command_says_when_it_is_up",
+    "one_that_ends_before_it_is_up_fails_the_create_with_its_last_words",
+    "one_that_never_comes_up_fails_the_create_with_what_was_seen",
+    "what_cannot_be_started_loses_the_sandbox_only_where_it_was_to_be_waited_for",
+    "it_starts_as_the_user_in_the_workdir_with_the_environment_and_no_input",
+    "it_is_asked_to_stop_before_the_machine_goes",
+    "one_that_does_not_stop_or_answer_goes_all_the_same",
+    "a_delete_does_not_wait_until_it_is_up",
+    "a_node_that_restarts_meanwhile_starts_it_neither_twice_nor_never",
     "a_signal_and_a_timeout_are_told_apart_from_an_exit",
     "a_background_child_does_not_hold_the_answer",
     "long_commands_and_here_documents_work",

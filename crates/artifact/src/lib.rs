@@ -7,11 +7,13 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`layout`] | the disk: what is where, and why a crash cannot hurt it |
+//! | [`lock`] | which packages an image is made of, exactly |
 //! | [`recipe`] | the images we ship the recipe of |
 //! | [`rootfs`] | recipe → directory → EROFS file |
 //! | [`system`] | all of it: [`system::build`] |
 
 pub mod layout;
+pub mod lock;
 pub mod recipe;
 pub mod rootfs;
 pub mod system;

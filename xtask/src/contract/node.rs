@@ -27,7 +27,10 @@ pub fn text() -> Result<String> {
         ("NodeReport", vec![report()?]),
         ("Inspection", vec![inspection()?]),
         ("Leak", leaks()?),
-        ("BuildSystemImage", vec![example(&BuildSystemImage { name: "system/debian:bookworm".into() })?]),
+        (
+            "BuildSystemImage",
+            vec![example(&BuildSystemImage { name: "system/debian:bookworm".into(), locked: true })?],
+        ),
         ("BuildEvent", build_events()?),
         ("NodeError", errors()?),
     ];

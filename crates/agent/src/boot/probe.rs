@@ -36,7 +36,9 @@ pub struct Prober<'a> {
 pub fn check(probe: &Probe) -> Result<(), Error> {
     match probe {
         // It becomes a line of a request.
-        Probe::Http { path, .. } if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) => {
+        Probe::Http { path, .. }
+            if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
             Err(failure::invalid(format!("{path:?} is not the path of a URL")))
         }
         _ => Ok(()),

@@ -45,6 +45,11 @@ pub struct Record {
 pub enum Phase {
     /// Its bring-up has begun.
     Starting,
+    /// Its agent answers; what it starts with is being started and waited for.
+    Booting {
+        /// Since when, on the clock that counts since the host booted.
+        since_boot_ms: u64,
+    },
     /// It runs.
     Running {
         /// When its time is up, on the clock that counts since the host booted.
@@ -159,12 +164,13 @@ fn read(path: &Path) -> io::Result<Record> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::collections::BTreeMap;
     use wire::sandbox::Resources;
 
-    fn record(byte: u8) -> Record {
+    /// A sandbox that has just been asked for.
+    pub fn record(byte: u8) -> Record {
         let spec = SandboxSpec {
             image: wire::image::Digest::from_sha256([1; 32]),
             resources: Resources { vcpu: 1, memory_mib: 512, disk_mib: 1024, processes_max: 100 },

@@ -190,6 +190,9 @@ pub struct Leak {
 pub struct BuildSystemImage {
     /// The template's name, `system/` included.
     pub name: String,
+    /// Whether it is not built of other packages than its lock names, where a mirror has moved on.
+    #[serde(default)]
+    pub locked: bool,
 }
 
 /// A line of a build's progress.

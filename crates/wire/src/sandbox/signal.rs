@@ -16,7 +16,9 @@ const RTMAX: i32 = 64;
 
 /// Why a text is not a signal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a signal: expected a name such as TERM, SIGINT or SIGRTMIN+3, or a number from 1 to 64")]
+#[error(
+    "`{0}` is not a signal: expected a name such as TERM, SIGINT or SIGRTMIN+3, or a number from 1 to 64"
+)]
 pub struct InvalidSignal(pub String);
 
 /// The number of a signal that is named or numbered, as an image's `STOPSIGNAL` is.

@@ -15,10 +15,7 @@ pub fn number(fields: &mut Fields) -> i32 {
     match found.filter(|number| signal::is_number(*number)) {
         Some(number) => number,
         None => {
-            fields.wrong(
-                "signal",
-                "must be a signal such as \"TERM\", or a number from 1 to 64",
-            );
+            fields.wrong("signal", "must be a signal such as \"TERM\", or a number from 1 to 64");
             0
         }
     }
