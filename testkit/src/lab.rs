@@ -202,6 +202,7 @@ impl Lab {
             nodes: vec![control::NodeAddress { socket: self.node_socket() }],
             clock: self.clock.clone(),
             first_key: Some(self.key.clone()),
+            secrets_keys: None,
             limits: control::Limits {
                 disk_mib: self.builder.disk_mib,
                 processes_max: self.builder.processes_max,

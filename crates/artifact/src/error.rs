@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::rootfs::layers::Fault;
+
 /// What operations on images return.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -112,6 +114,14 @@ pub enum Error {
         bound: Duration,
         /// The end of its output.
         last_words: String,
+    },
+    /// A layer of an image is malformed, hostile or over a limit.
+    #[error("layer {layer} cannot be applied: {fault}")]
+    Layer {
+        /// Which, from 1, from the bottom up. 0 before the first.
+        layer: usize,
+        /// What is wrong with it.
+        fault: Fault,
     },
     /// A task of ours died.
     #[error("the task that should {what} died")]

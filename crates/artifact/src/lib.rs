@@ -9,7 +9,7 @@
 //! | [`layout`] | the disk: what is where, and why a crash cannot hurt it |
 //! | [`lock`] | which packages an image is made of, exactly |
 //! | [`recipe`] | the images we ship the recipe of |
-//! | [`rootfs`] | recipe → directory → EROFS file |
+//! | [`rootfs`] | recipe or layers → directory → EROFS file |
 //! | [`system`] | all of it: [`system::build`] |
 
 pub mod layout;
@@ -24,4 +24,4 @@ mod error;
 mod program;
 
 pub use error::{Error, Result};
-pub use layout::{Image, Images};
+pub use layout::{Draft, Image, Images};

@@ -20,7 +20,7 @@ const LAST_WORDS_LINES: usize = 20;
 /// Bytes of a line; what is over counts as the next line.
 const LINE_BYTES_MAX: u64 = 4096;
 /// Where programs are looked for. Not the caller's `PATH`: a build does not depend on who starts it.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What is passed on of our own environment: the way to the network.
 const ENV_PASSED_ON: [&str; 3] = ["http_proxy", "https_proxy", "no_proxy"];
 

@@ -5,7 +5,8 @@ use wire::node::BuiltImage;
 use crate::blocking::blocking;
 use crate::lock::Lock;
 use crate::recipe::Recipe;
-use crate::rootfs::{debian, erofs};
+use crate::rootfs::debian;
+use crate::rootfs::erofs::{self, Times};
 use crate::{Error, Image, Images, Result};
 
 /// Which packages will do.
@@ -65,7 +66,8 @@ pub async fn carry_out(
         differences.iter().for_each(|line| progress(format!("  {line}")));
     }
     progress("packing the root file system".into());
-    let digest = erofs::pack(&made.directory, &draft.image_file(), recipe.source_date_epoch).await?;
+    let times = Times::UpTo(recipe.source_date_epoch);
+    let digest = erofs::pack(&made.directory, &draft.image_file(), times).await?;
     let keys = if differences.is_empty() {
         vec![recipe.key()]
     } else {

@@ -4,10 +4,10 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use artifact::rootfs::erofs;
+use artifact::rootfs::erofs::{self, Times};
 use wire::image::Digest;
 
-const EPOCH: u64 = 1_000_000_000;
+const EPOCH: Times = Times::UpTo(1_000_000_000);
 
 /// A tree of all kinds of entries, its directory entries made in this order.
 fn make_tree(tree: &Path, names: &[&str]) {

@@ -8,6 +8,7 @@ mod exec;
 mod interrupts;
 mod output;
 mod serve;
+mod size;
 mod span;
 mod table;
 mod terminal;
@@ -40,6 +41,7 @@ enum Command {
     Process(Noun<commands::process::Verb>),
     /// What lies in sandboxes.
     Files(Noun<commands::files::Verb>),
+    Events(commands::events::Events),
     /// What sandboxes are made from.
     Template(Noun<commands::template::Verb>),
     /// What opens the API.
@@ -70,6 +72,8 @@ enum Role {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<std::ffi::OsString>,
     },
+    /// Unpacks one image, confined to the directory it writes.
+    Unpacker { orders: std::ffi::OsString },
 }
 
 fn main() -> ExitCode {
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
         Command::Sandbox(sandbox) => single_threaded(sandbox.run()),
         Command::Process(process) => single_threaded(process.run()),
         Command::Files(files) => single_threaded(files.run()),
+        Command::Events(events) => single_threaded(events.run()),
         Command::Template(template) => single_threaded(template.run()),
         Command::Key(key) => single_threaded(key.run()),
         Command::Team(team) => single_threaded(team.run()),
@@ -96,6 +101,7 @@ fn be(role: Role) -> Result<ExitCode> {
         Role::Node { orders } => multi_threaded(serve::node_role(&orders)).map(|()| ExitCode::SUCCESS),
         Role::Control { orders } => multi_threaded(serve::control_role(&orders)).map(|()| ExitCode::SUCCESS),
         Role::Launcher { args } => Ok(engine::launcher::main(args)),
+        Role::Unpacker { orders } => Ok(artifact::rootfs::layers::child::main([orders])),
     }
 }
 

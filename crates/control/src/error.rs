@@ -3,11 +3,12 @@
 //! Which status and code each becomes is decided in `http/respond.rs` alone.
 
 use wire::id::SandboxId;
-use wire::node::{NodeError, NodeErrorCode};
+use wire::node::{NodeError, NodeErrorCode, PullFailure};
 use wire::public::error::FieldError;
 use wire::sandbox::Reason;
 
 use crate::nodes::NodeFailure;
+use crate::secrets::Unopened;
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -149,6 +150,39 @@ pub enum Error {
     /// No node has the template's image.
     #[error("no node has the image of template {0:?}; build the template again")]
     NoImage(String),
+    /// A template of ours was to be changed.
+    #[error("the template {0:?} comes with Atoll and cannot be changed; make one of your own from its image")]
+    SystemTemplate(String),
+    /// The source of a template is no image, or cannot be had.
+    #[error("{}", .0.message)]
+    Pull(PullFailure),
+    /// A template's image cannot be had.
+    #[error("the image of template {name:?} cannot be had: {}", .failure.message)]
+    TemplateFailed {
+        /// The template.
+        name: String,
+        /// Why.
+        failure: PullFailure,
+    },
+    /// A template's image was still on its way when the wait was over.
+    #[error("the image of template {name:?} is still being pulled after {seconds} s; ask again")]
+    TemplatePulling {
+        /// The template.
+        name: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The credentials of a template do not open.
+    #[error(
+        "the credentials of template {name:?} cannot be read: {why}; put that key back into the file, \
+         or give the template new credentials"
+    )]
+    SealedCredentials {
+        /// The template.
+        name: String,
+        /// Why.
+        why: Unopened,
+    },
     /// No node answers.
     #[error("no node can be reached; try again later")]
     NoNode,

@@ -15,8 +15,10 @@ use crate::nodes::Nodes;
 use crate::pepper::Pepper;
 use crate::rates::Rates;
 use crate::record::{SandboxRecord, Step};
+use crate::secrets::Secrets;
 use crate::sockets::Sockets;
 use crate::store::Store;
+use crate::templates::Pulls;
 
 /// One fleet: its store, its nodes, its clock.
 pub struct Fleet {
@@ -30,6 +32,10 @@ pub struct Fleet {
     pub limits: Limits,
     /// What keys are hashed with.
     pub pepper: Pepper,
+    /// What others' secrets are sealed with.
+    pub secrets: Secrets,
+    /// Images of templates that are on their way.
+    pub pulls: Pulls,
     /// How fast teams ask.
     pub rates: Rates,
     /// What `GET /metrics` shows.

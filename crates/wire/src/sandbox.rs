@@ -180,6 +180,8 @@ pub mod limits {
     pub const VCPU: RangeInclusive<u32> = 1..=8;
     /// Memory of one sandbox, in MiB; even.
     pub const MEMORY_MIB: RangeInclusive<u32> = 512..=8192;
+    /// What can be written in one sandbox, in MiB.
+    pub const DISK_MIB: RangeInclusive<u32> = 256..=65_536;
     /// Life of a sandbox, in seconds.
     pub const TIMEOUT_SECONDS: RangeInclusive<u32> = 1..=28_800;
     /// Characters of a template's name.

@@ -6,4 +6,5 @@
 
 pub mod drill;
 pub mod plan;
+pub mod starts;
 mod victims;

@@ -155,6 +155,10 @@ pub async fn a_server_is_up_when_its_port_answers(lab: Builder) {
 pub async fn a_service_is_up_when_it_answers_well(lab: Builder) {
     let lab = begin(lab).await;
     for (number, address) in [(1, "127.0.0.1"), (2, "::1")] {
+        if address == "::1" && lab.kind != Kind::Fake {
+            // Machines have no IPv6 yet, not even to themselves.
+            continue;
+        }
         let port = free_port();
         let argv = ["python3", "-uc", SERVICE, address, &port.to_string()];
         let probe = Probe::Http { port, path: "/health".into() };

@@ -45,6 +45,11 @@ fn is_slow() -> bool {
     std::env::var_os("ATOLL_TEST_SLOW").is_some()
 }
 
+/// Seconds in which a shell has said its first word, for commands that are to run out of time.
+fn brief() -> u32 {
+    if is_slow() { 15 } else { 1 }
+}
+
 /// How many of a thing a story that is about many makes: a tenth of it where machines are emulated.
 fn many(number: usize) -> usize {
     if is_slow() { number.div_ceil(10) } else { number }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde_json::{Value, json};
 use wire::id::{ENTROPY_BYTES, NodeId, SandboxId};
-use wire::image::{Digest, ImageConfig};
+use wire::image::{Digest, ImageConfig, RegistryCredentials};
 use wire::node::{
     BuildEvent, BuildFailure, BuildProgress, BuildSystemImage, BuiltImage, Capacity, DeleteSandbox,
     GUEST_CONTENT_TYPE, GUEST_STREAM, Inspection, Leak, NodeError, NodeErrorCode, NodeReport, Observed,
-    PutDeadline, PutSandbox, SandboxSpec, StepTime,
+    PruneImages, Pruned, PrunedItem, PrunedKind, PullEvent, PullFailure, PullFailureCode, PullImage,
+    PullPhase, PullProgress, PutDeadline, PutSandbox, ResolvedImage, SandboxSpec, StepTime,
 };
 use wire::sandbox::{Boot, Death, Probe, ReadyCheck, Reason, Resources, State};
 
@@ -32,6 +33,13 @@ pub fn text() -> Result<String> {
             vec![example(&BuildSystemImage { name: "system/debian:bookworm".into(), locked: true })?],
         ),
         ("BuildEvent", build_events()?),
+        ("PullImage", pulls()?),
+        ("PullEvent", pull_events()?),
+        ("PullPhase", pull_phases()?),
+        ("PullFailureCode", pull_failures()?),
+        ("PruneImages", vec![prune()?]),
+        ("Pruned", vec![pruned()?]),
+        ("PrunedKind", pruned_kinds()?),
         ("NodeError", errors()?),
     ];
     let entries = types.map(|(name, examples)| entry(name, &examples));
@@ -160,6 +168,70 @@ fn build_events() -> Result<Vec<String>> {
         BuildEvent::Progress(_) => BuildEvent::Progress(BuildProgress { message: "extracting archives...".into() }),
         BuildEvent::Done(_) => BuildEvent::Done(built),
         BuildEvent::Failed(_) => BuildEvent::Failed(BuildFailure { message: "no mirror".into() }),
+    }))
+}
+
+fn pulls() -> Result<Vec<String>> {
+    let credentials =
+        RegistryCredentials::Basic { username: "me".into(), password: "a password, in the clear".into() };
+    let source = "registry.example.com/me/it:v1".to_owned();
+    let plain = PullImage { source: source.clone(), credentials: None, resolve_only: false };
+    let private = PullImage { credentials: Some(credentials), ..plain.clone() };
+    let look = PullImage { resolve_only: true, ..plain.clone() };
+    Ok(vec![example(&plain)?, example(&private)?, example(&look)?])
+}
+
+fn pull_events() -> Result<Vec<String>> {
+    let resolved = ResolvedImage { digest: digest(), config: config(), layers: 3, layer_bytes: 65_536 };
+    let progress = PullProgress { phase: PullPhase::Fetching, bytes_done: 4096, bytes_total: 65_536 };
+    let built = BuiltImage { digest: digest(), size_bytes: 4096, config: config(), built_now: true };
+    let failure = PullFailure { code: PullFailureCode::NotFound, message: "no such tag".into() };
+    Ok(every_variant!(PullEvent {
+        PullEvent::Resolved(_) => PullEvent::Resolved(resolved),
+        PullEvent::Progress(_) => PullEvent::Progress(progress),
+        PullEvent::Done(_) => PullEvent::Done(built),
+        PullEvent::Failed(_) => PullEvent::Failed(failure),
+    }))
+}
+
+fn pull_phases() -> Result<Vec<String>> {
+    Ok(every_variant!(PullPhase {
+        PullPhase::Fetching => PullPhase::Fetching,
+        PullPhase::Packing => PullPhase::Packing,
+    }))
+}
+
+fn pull_failures() -> Result<Vec<String>> {
+    Ok(every_variant!(PullFailureCode {
+        PullFailureCode::Refused => PullFailureCode::Refused,
+        PullFailureCode::NotFound => PullFailureCode::NotFound,
+        PullFailureCode::Unauthorized => PullFailureCode::Unauthorized,
+        PullFailureCode::Unreachable => PullFailureCode::Unreachable,
+        PullFailureCode::InvalidImage => PullFailureCode::InvalidImage,
+        PullFailureCode::DiskFull => PullFailureCode::DiskFull,
+        PullFailureCode::Internal => PullFailureCode::Internal,
+    }))
+}
+
+fn prune() -> Result<String> {
+    example(&PruneImages { keep: vec![digest()], idle_seconds_min: 3600, dry_run: true })
+}
+
+fn pruned() -> Result<String> {
+    let item = PrunedItem {
+        kind: PrunedKind::Image,
+        name: digest().to_string(),
+        bytes: 4096,
+        reason: "no template, sandbox or pull needs it".into(),
+    };
+    example(&Pruned { items: vec![item], bytes: 4096 })
+}
+
+fn pruned_kinds() -> Result<Vec<String>> {
+    Ok(every_variant!(PrunedKind {
+        PrunedKind::Image => PrunedKind::Image,
+        PrunedKind::Layer => PrunedKind::Layer,
+        PrunedKind::PartialLayer => PrunedKind::PartialLayer,
     }))
 }
 

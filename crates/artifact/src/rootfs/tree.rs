@@ -1,4 +1,4 @@
-//! What we do ourselves to a tree that foreign scripts have written to.
+//! What we do ourselves to a tree that strangers have written to.
 //!
 //! Nothing in such a tree is trusted: a path in it is resolved with the tree
 //! as its root, so that a link in it cannot lead us onto the host.
@@ -9,11 +9,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, ResolveFlags, Timespec, Timestamps, open, openat, openat2, unlinkat,
-    utimensat,
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, Timespec, Timestamps, llistxattr, lremovexattr, open, openat,
+    openat2, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
+use super::erofs::Times;
+use super::xattrs;
 use crate::{Error, Result};
 
 /// Writes a file (mode 0644, owned by root) at an absolute path of the tree, over whatever has the name.
@@ -39,27 +41,64 @@ fn create_file(tree: &Path, path: &Path) -> rustix::io::Result<OwnedFd> {
     Ok(file)
 }
 
-/// Sets back to `epoch` (Unix seconds) every time of change that is later. Follows no link and leaves
-/// no file system.
-pub(super) fn clamp_times(tree: &Path, epoch: u64) -> Result<()> {
-    let device = fs::symlink_metadata(tree).map_err(Error::io("look at", tree))?.dev();
-    clamp_below(tree, epoch as i64, device)
+/// What a tree was found to have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Settled {
+    /// Extended attributes that are an image's.
+    pub has_xattrs: bool,
+    /// Others, which could not be removed.
+    pub labels_stay: bool,
 }
 
-fn clamp_below(path: &Path, epoch: i64, device: u64) -> Result<()> {
+/// Makes times what they should be, and removes extended attributes that are not an image's. Follows no link and leaves
+/// no file system.
+pub(super) fn settle(tree: &Path, times: Times) -> Result<Settled> {
+    let device = fs::symlink_metadata(tree).map_err(Error::io("look at", tree))?.dev();
+    let mut settled = Settled::default();
+    settle_below(tree, times, device, &mut settled)?;
+    Ok(settled)
+}
+
+fn settle_below(path: &Path, times: Times, device: u64, settled: &mut Settled) -> Result<()> {
     let metadata = fs::symlink_metadata(path).map_err(Error::io("look at", path))?;
     if metadata.dev() != device {
         return Ok(());
     }
     if metadata.is_dir() {
         for entry in fs::read_dir(path).map_err(Error::io("read directory", path))? {
-            clamp_below(&entry.map_err(Error::io("read directory", path))?.path(), epoch, device)?;
+            settle_below(&entry.map_err(Error::io("read directory", path))?.path(), times, device, settled)?;
         }
     }
-    if (metadata.mtime(), metadata.mtime_nsec()) <= (epoch, 0) {
-        return Ok(());
+    settle_xattrs(path, settled)?;
+    match times {
+        Times::UpTo(epoch) if (metadata.mtime(), metadata.mtime_nsec()) > (epoch as i64, 0) => {
+            set_time(path, epoch as i64)
+        }
+        // To `mkfs.erofs` it would be the furthest future.
+        _ if metadata.mtime() < 0 => set_time(path, 0),
+        _ => Ok(()),
     }
-    let time = Timespec { tv_sec: epoch, tv_nsec: 0 };
+}
+
+fn settle_xattrs(path: &Path, settled: &mut Settled) -> Result<()> {
+    let mut list = [0; xattrs::LIST_BYTES_MAX];
+    let length = match llistxattr(path, &mut list[..]) {
+        Ok(0) | Err(Errno::NOTSUP) => return Ok(()),
+        length => length.map_err(|errno| Error::io("list the attributes of", path)(errno.into()))?,
+    };
+    for name in list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        if xattrs::is_kept(name) {
+            settled.has_xattrs = true;
+        } else if let Err(errno) = lremovexattr(path, name) {
+            tracing::debug!(path = %path.display(), name = %name.escape_ascii(), %errno, "an attribute stays");
+            settled.labels_stay = true;
+        }
+    }
+    Ok(())
+}
+
+fn set_time(path: &Path, seconds: i64) -> Result<()> {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
     let times = Timestamps { last_access: time, last_modification: time };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(|errno| Error::io("set the time of", path)(errno.into()))
@@ -96,8 +135,29 @@ mod tests {
         let old = fs::File::open(tree.join("old")).unwrap();
         old.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_millis(5_500)).unwrap();
 
-        clamp_times(&tree, 1000).unwrap();
+        assert_eq!(settle(&tree, Times::Kept).unwrap(), Settled::default());
+        assert!(fs::metadata(&tree).unwrap().mtime() > 1000);
+        settle(&tree, Times::UpTo(1000)).unwrap();
         let mtime = |path: &str| fs::symlink_metadata(tree.join(path)).unwrap().mtime();
         assert_eq!([".", "sub", "sub/link", "old"].map(mtime), [1000, 1000, 1000, 5]);
+    }
+
+    #[test]
+    fn attributes_of_the_host_go_and_those_of_the_image_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let set = |name: &str| {
+            rustix::fs::lsetxattr(dir.path(), name, b"x", rustix::fs::XattrFlags::empty()).unwrap();
+        };
+        set("trusted.overlay.opaque");
+        assert_eq!(settle(dir.path(), Times::Kept).unwrap(), Settled::default());
+        set("user.note");
+        set("security.ima");
+        assert_eq!(
+            settle(dir.path(), Times::Kept).unwrap(),
+            Settled { has_xattrs: true, labels_stay: false }
+        );
+        let mut list = [0; 100];
+        let length = llistxattr(dir.path(), &mut list[..]).unwrap();
+        assert_eq!(&list[..length], b"user.note\0");
     }
 }

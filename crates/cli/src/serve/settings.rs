@@ -20,6 +20,8 @@ const HOST_MEMORY_MIB: u64 = 1024;
 const VCPU_PER_CPU: u32 = 32;
 /// How long events can be read, at least.
 const EVENT_RETENTION_HOURS: u32 = 24;
+/// Between two removals of images that nobody needs.
+const PRUNE_INTERVAL_HOURS: u32 = 24;
 
 /// Every setting, each with its source still open.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -68,6 +70,9 @@ pub struct Settings {
     /// API keys of one team, where nothing else was set for it [default: 100].
     #[arg(long, env = "ATOLL_TEAM_KEYS_MAX")]
     pub team_keys_max: Option<u32>,
+    /// Templates of one team, where nothing else was set for it [default: 25].
+    #[arg(long, env = "ATOLL_TEAM_TEMPLATES_MAX")]
+    pub team_templates_max: Option<u32>,
     /// Requests of one team a second, where nothing else was set for it [default: 1000].
     #[arg(long, env = "ATOLL_TEAM_REQUESTS_PER_SECOND")]
     pub team_requests_per_second: Option<u32>,
@@ -77,6 +82,13 @@ pub struct Settings {
     /// Hours for which events of sandboxes can be read after these are gone [default: 24].
     #[arg(long, env = "ATOLL_EVENT_RETENTION_HOURS")]
     pub event_retention_hours: Option<u32>,
+    /// A file with the keys that registries' credentials are encrypted with: an id and 64 hexadecimal digits a line. The
+    /// first encrypts, all decrypt; at the start everything is encrypted anew with the first [default: one that is made].
+    #[arg(long, env = "ATOLL_SECRETS_KEY_FILE")]
+    pub secrets_key_file: Option<PathBuf>,
+    /// Hours between two removals of images that nobody needs; 0: only `atoll template prune` removes them [default: 24].
+    #[arg(long, env = "ATOLL_PRUNE_INTERVAL_HOURS")]
+    pub prune_interval_hours: Option<u32>,
 }
 
 /// What runs sandboxes.
@@ -112,6 +124,10 @@ pub struct Resolved {
     pub team: TeamLimits,
     /// Hours for which events of sandboxes can be read after these are gone.
     pub event_retention_hours: u32,
+    /// The operator's file with the keys that registries' credentials are encrypted with.
+    pub secrets_key_file: Option<PathBuf>,
+    /// Hours between two removals of images that nobody needs; 0: never.
+    pub prune_interval_hours: u32,
 }
 
 impl Settings {
@@ -132,6 +148,7 @@ impl Settings {
             vcpu: settings.team_vcpu_max.unwrap_or(defaults::LIMITS.vcpu),
             memory_mib: settings.team_memory_mib_max.unwrap_or(defaults::LIMITS.memory_mib),
             keys: settings.team_keys_max.unwrap_or(defaults::LIMITS.keys),
+            templates: settings.team_templates_max.unwrap_or(defaults::LIMITS.templates),
             requests_per_second: settings
                 .team_requests_per_second
                 .unwrap_or(defaults::LIMITS.requests_per_second),
@@ -150,6 +167,8 @@ impl Settings {
             capacity,
             team,
             event_retention_hours: settings.event_retention_hours.unwrap_or(EVENT_RETENTION_HOURS),
+            secrets_key_file: settings.secrets_key_file,
+            prune_interval_hours: settings.prune_interval_hours.unwrap_or(PRUNE_INTERVAL_HOURS),
         })
     }
 
@@ -169,9 +188,12 @@ impl Settings {
             team_vcpu_max: self.team_vcpu_max.or(other.team_vcpu_max),
             team_memory_mib_max: self.team_memory_mib_max.or(other.team_memory_mib_max),
             team_keys_max: self.team_keys_max.or(other.team_keys_max),
+            team_templates_max: self.team_templates_max.or(other.team_templates_max),
             team_requests_per_second: self.team_requests_per_second.or(other.team_requests_per_second),
             team_requests_burst: self.team_requests_burst.or(other.team_requests_burst),
             event_retention_hours: self.event_retention_hours.or(other.event_retention_hours),
+            secrets_key_file: self.secrets_key_file.or(other.secrets_key_file),
+            prune_interval_hours: self.prune_interval_hours.or(other.prune_interval_hours),
         }
     }
 }

@@ -39,6 +39,16 @@ impl Fields {
         self.object.get(name).is_some_and(|value| !value.is_null())
     }
 
+    /// Whether a field is there and `null`, where that is more than absent.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.object.get(name).is_some_and(Value::is_null)
+    }
+
+    /// The names of what has not been taken out.
+    pub fn left(&self) -> Vec<String> {
+        self.object.keys().cloned().collect()
+    }
+
     /// Takes a field out, whatever it is.
     pub fn take(&mut self, name: &str) -> Option<Value> {
         self.object.remove(name).filter(|value| !value.is_null())

@@ -22,6 +22,7 @@ mod sandboxes;
 mod serve;
 mod sse;
 mod teams;
+mod template_fields;
 mod templates;
 
 pub use fields::path_error;

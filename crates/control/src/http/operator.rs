@@ -1,13 +1,16 @@
 //! What only operators ask.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header;
+use wire::node::Pruned;
 use wire::public::operator::{LeakList, NodeList, NodeStatus};
+use wire::public::template;
 use wire::sandbox::{State as SandboxState, limits};
 
 use super::App;
@@ -26,6 +29,16 @@ pub async fn build_system_template(State(app): State<App>, request: Request) -> 
     fields.finish()?;
     let progress = templates::build_system(&app, name, locked).await?;
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(progress)).into_response())
+}
+
+/// `POST /v1/templates/prune`.
+pub async fn prune_templates(State(app): State<App>, request: Request) -> Result<Json<Pruned>> {
+    let mut fields = json_fields(&app, request).await?;
+    let dry_run = fields.boolean("dry_run").unwrap_or(false);
+    let idle = fields.integer("idle_seconds", template::limits::IDLE_SECONDS);
+    fields.finish()?;
+    let idle = idle.map_or(app.limits.prune_idle, |seconds| Duration::from_secs(seconds.into()));
+    templates::prune(&app, idle, dry_run).await.map(Json)
 }
 
 /// `GET /v1/nodes`.

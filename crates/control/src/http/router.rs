@@ -78,7 +78,8 @@ fn team() -> Router<App> {
         .route("/v1/sandbox/{id}/filesystem/copy", post(files::copy))
         .route("/v1/sandbox/{id}/filesystem/edit-file", post(files::edit_file))
         .route("/v1/sandbox/{id}/filesystem/edit-files", post(files::edit_files))
-        .route("/v1/template/{id}", get(templates::get))
+        .route("/v1/template", post(templates::create))
+        .route("/v1/template/{id}", get(templates::get).patch(templates::change).delete(templates::delete))
         .route("/v1/templates", get(templates::list))
 }
 
@@ -99,6 +100,7 @@ fn operators() -> Router<App> {
         .route("/v1/teams", get(teams::list))
         .route("/v1/team/{id}", get(teams::get).patch(teams::change).delete(teams::delete))
         .route("/v1/template/system", post(operator::build_system_template))
+        .route("/v1/templates/prune", post(operator::prune_templates))
         .route("/v1/nodes", get(operator::nodes))
         .route("/v1/leaks", get(operator::leaks))
         .route("/metrics", get(operator::metrics))

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use wire::id::SandboxId;
 use wire::node::{
     BuildEvent, BuildSystemImage, DeleteSandbox, GUEST_CONTENT_TYPE, Inspection, Leak, NodeError,
-    NodeErrorCode, NodeReport, Observed, PutDeadline, PutSandbox,
+    NodeErrorCode, NodeReport, Observed, PruneImages, Pruned, PullEvent, PullImage, PutDeadline, PutSandbox,
 };
 
 use super::connect::UnixConnector;
@@ -33,6 +33,9 @@ const DEADLINE_SECONDS_MAX: u64 = 30;
 
 /// How long a node may take to look at a sandbox and the host.
 const INSPECT_SECONDS_MAX: u64 = 30;
+
+/// How long a node may take to look at its images and remove some.
+const PRUNE_SECONDS_MAX: u64 = 120;
 
 /// How long a node may take to bring a sandbox up or down, what it starts with left out.
 const SETTLE_SECONDS_MAX: u64 = 120;
@@ -160,6 +163,19 @@ impl NodeClient {
         let request = json_request(Method::POST, "/v1/images/system", &order)?;
         let answer = self.send("starting the build", request, INSPECT_SECONDS_MAX).await?;
         Ok(Lines::new(answer.into_body()))
+    }
+
+    /// Fetches an image of somebody else's; its progress. It goes on if that is not read.
+    pub async fn pull(&self, order: &PullImage) -> Result<Lines<PullEvent>, NodeFailure> {
+        let request = json_request(Method::POST, "/v1/images/pull", order)?;
+        let answer = self.send("starting the pull", request, INSPECT_SECONDS_MAX).await?;
+        Ok(Lines::new(answer.into_body()))
+    }
+
+    /// Removes images nobody needs, or says which those are.
+    pub async fn prune(&self, order: &PruneImages) -> Result<Pruned, NodeFailure> {
+        let request = json_request(Method::POST, "/v1/images/prune", order)?;
+        self.json("pruning images", request, PRUNE_SECONDS_MAX).await
     }
 
     /// Asks the agent something that needs no data.

@@ -32,7 +32,6 @@ pub use keys::{Caller, KeyRecord};
 pub use paging::Paging;
 pub use sandboxes::{Admission, Page, Promised, Sort};
 pub use teams::TeamRecord;
-pub use templates::TemplateRecord;
 
 /// The database's file in the data directory.
 const DATABASE_FILE: &str = "atoll.sqlite";

@@ -69,8 +69,8 @@ macro_rules! select {
 /// Which of a team's living sandboxes are in a list.
 macro_rules! listed {
     () => {
-        "team_id = $1 AND observed <> 'deleted' AND ($2 = '' OR observed = $2) AND ($3 = '' OR template_id IN \
-         (SELECT id FROM templates WHERE (id = $3 OR name = $3) AND (scope = 'system' OR team_id = $1)))"
+        "team_id = $1 AND observed <> 'deleted' AND ($2 = '' OR observed = $2) AND ($3 = '' OR template_id = $3 OR \
+         template_id IN (SELECT id FROM templates WHERE name = $3 AND (scope IN ('system', 'public') OR team_id = $1)))"
     };
 }
 

@@ -33,7 +33,8 @@ macro_rules! select {
             "WHERE s.team_id = teams.id AND s.observed <> 'deleted') AS vcpu, ",
             "(SELECT CAST(COALESCE(SUM(s.memory_mib), 0) AS BIGINT) FROM sandboxes s ",
             "WHERE s.team_id = teams.id AND s.observed <> 'deleted') AS memory_mib, ",
-            "(SELECT COUNT(*) FROM keys k WHERE k.team_id = teams.id) AS keys FROM teams ",
+            "(SELECT COUNT(*) FROM keys k WHERE k.team_id = teams.id) AS keys, ",
+            "(SELECT COUNT(*) FROM templates t WHERE t.team_id = teams.id) AS templates FROM teams ",
             $rest
         )
     };
@@ -49,6 +50,7 @@ struct Row {
     vcpu: i64,
     memory_mib: i64,
     keys: i64,
+    templates: i64,
 }
 
 impl TryFrom<Row> for TeamRecord {
@@ -64,6 +66,7 @@ impl TryFrom<Row> for TeamRecord {
                 vcpu: amount(row.vcpu),
                 memory_mib: row.memory_mib.unsigned_abs(),
                 keys: amount(row.keys),
+                templates: amount(row.templates),
             },
             created_at_ms: row.created_at_ms,
         })

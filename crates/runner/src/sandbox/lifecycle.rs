@@ -445,6 +445,97 @@ mod tests {
         }
     }
 
+    /// Every event there is, once with each thing that it can say.
+    fn every_event() -> Vec<Event> {
+        let text = || String::from("seen");
+        let exited = |out_of_memory| Event::EngineExited { out_of_memory, evidence: text() };
+        vec![
+            Event::CameUp,
+            Event::BringUpFailed(text()),
+            Event::Delete(Reason::Deleted),
+            Event::Delete(Reason::Timeout),
+            Event::TimeUp,
+            exited(true),
+            exited(false),
+            Event::AgentLost(text()),
+            Event::Snapshot,
+            Event::Pause,
+            Event::Captured,
+            Event::CaptureFailed(text()),
+            Event::Wake,
+            Event::TornDown,
+            Event::TearDownFailed(text()),
+        ]
+    }
+
+    /// Every way in which a life begins, in this process or after a restart.
+    fn every_beginning() -> Vec<Life> {
+        let death = || Death { reason: Reason::EngineLost, evidence: "seen".into() };
+        vec![Life::begin().0, Life::adopted(), Life::lost(death()).0, Life::gone(death())]
+    }
+
+    /// All that can become of these lives, themselves included, whatever happens and in whatever order.
+    fn reachable(mut lives: Vec<Life>) -> Vec<Life> {
+        let mut looked_at = 0;
+        while let Some(life) = lives.get(looked_at).cloned() {
+            looked_at += 1;
+            for event in every_event() {
+                let next = life.clone().step(event).0;
+                if !lives.contains(&next) {
+                    lives.push(next);
+                }
+            }
+        }
+        lives
+    }
+
+    /// How much work has yet to end before it is gone, take-downs that fail not counted; `None` if that may never be.
+    fn distance(life: &Life) -> Option<u32> {
+        match (life.state, life.work) {
+            (State::Deleted, None) => Some(0),
+            (State::Deleting, Some(Work::TearDown)) => Some(1),
+            (State::Deleting, Some(Work::BringUp | Work::Capture | Work::Restore)) => Some(2),
+            _ => None,
+        }
+    }
+
+    fn ends(event: &Event, life: &Life) -> bool {
+        life.work.is_some_and(|work| [true, false].map(|well| ending(work, well)).contains(event))
+    }
+
+    #[test]
+    fn from_no_state_that_can_be_reached_does_a_delete_lead_anywhere_but_to_deleted() {
+        let all = reachable(every_beginning());
+        for state in State::ALL {
+            assert!(all.iter().any(|life| life.state == state), "{state} is never reached");
+        }
+        let doomed = all.into_iter().map(|life| life.step(Event::Delete(Reason::Deleted)).0).collect();
+        for life in reachable(doomed) {
+            let left = distance(&life).unwrap_or_else(|| panic!("{life:?} never ends"));
+            for event in every_event() {
+                let next = distance(&life.clone().step(event.clone()).0);
+                // Only a take-down may fail for a while; nothing that happens in between leads further away.
+                let is_nearer = ends(&event, &life) && !matches!(event, Event::TearDownFailed(_));
+                let expected = if is_nearer { left - 1 } else { left };
+                assert_eq!(next, Some(expected), "{life:?}, {event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_under_way_was_started_in_every_state_that_can_be_reached() {
+        for life in reachable(every_beginning()) {
+            for event in every_event() {
+                let (next, started) = life.clone().step(event.clone());
+                if life.work.is_none() || ends(&event, &life) {
+                    assert_eq!(next.work, started, "{life:?}, {event:?}");
+                } else {
+                    assert_eq!((next.work, started), (life.work, None), "{life:?}, {event:?}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_delete_during_bring_up_waits_for_it_and_then_takes_everything_down() {
         let (life, work) = after(&[]).step(Event::Delete(Reason::Deleted));
