@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use artifact::pull::Puller;
 use artifact::system::Packages;
 use control::Control;
 use engine::steps::Faults;
@@ -24,8 +25,8 @@ use wire::sandbox::{Boot, Resources, defaults};
 
 use crate::clock::ManualClock;
 use crate::http::Client;
-use crate::images;
 use crate::machines::Kind;
+use crate::{bins, images};
 
 /// Where a story asks for steps to be held.
 const HOLDS: &str = "holds";
@@ -42,6 +43,7 @@ pub struct Builder {
     disk_mib: u32,
     processes_max: u32,
     silence_max: Duration,
+    registries: artifact::oci::Settings,
 }
 
 /// A fleet: one control, one node, an engine.
@@ -82,6 +84,7 @@ impl Lab {
             disk_mib: defaults::DISK_MIB,
             processes_max: defaults::PROCESSES_MAX,
             silence_max: EVENTUALLY_BOUND,
+            registries: artifact::oci::Settings::default(),
         }
     }
 }
@@ -108,6 +111,12 @@ impl Builder {
     /// Agents that say nothing are lost sooner.
     pub fn silence_max(mut self, silence_max: Duration) -> Self {
         self.silence_max = silence_max;
+        self
+    }
+
+    /// A node that may speak to these registries ([`crate::registry::Registry::settings`]).
+    pub fn registries(mut self, registries: artifact::oci::Settings) -> Self {
+        self.registries = registries;
         self
     }
 
@@ -163,9 +172,11 @@ impl Lab {
             Kind::Fake => images::nominal(&self.dir.path().join("images"))?,
             Kind::Gvisor => images::real().await?,
         };
+        let unpacker = vec![bins::atoll().into(), "role".into(), "unpacker".into()];
         let runner = Runner::open(runner::Config {
             id: NodeId::from_entropy([1; 20]),
             records_dir: self.dir.path().join("records"),
+            puller: Puller::open(images.clone(), self.builder.registries.clone(), unpacker)?,
             images,
             engine: self.kind.open(self.dir.path(), self.faults.clone())?,
             clock: self.clock.clone(),

@@ -123,6 +123,12 @@ pub enum Error {
         /// What is wrong with it.
         fault: Fault,
     },
+    /// What the operator said of registries cannot be used.
+    #[error("the settings for registries cannot be used: {problem}")]
+    Registries {
+        /// What is wrong with which.
+        problem: String,
+    },
     /// A task of ours died.
     #[error("the task that should {what} died")]
     Task {

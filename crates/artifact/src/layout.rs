@@ -7,6 +7,9 @@
 //!     root.erofs                the root file system
 //!     config.json               Record: digest, size in bytes, how its processes run
 //!   recipes/<64 hex digits>     "sha256:…", the image last built from the recipe with this key
+//!   manifests/<64 hex digits>   "sha256:…", the image made of the layers that this manifest lists
+//!   blobs/<64 hex digits>       a layer as its registry stores it, whole; the name is its SHA-256
+//!   blobs/partial/<…>-<…>       the beginning of one, named by it and by where it comes from; locked while it grows
 //!   tmp/draft-<pid>-<n>/        an image being made; locked (flock) by its maker for as long as it lives
 //! ```
 //!
@@ -34,8 +37,10 @@ pub const FORMAT: &str = "1";
 
 const FORMAT_FILE: &str = "format";
 const ROOT_FILE: &str = "root.erofs";
-const CONFIG_FILE: &str = "config.json";
+pub(crate) const CONFIG_FILE: &str = "config.json";
 const RECIPES_DIR: &str = "recipes";
+const MANIFESTS_DIR: &str = "manifests";
+const BLOBS_DIR: &str = "blobs";
 const DRAFTS_DIR: &str = "tmp";
 
 /// An image that is on this disk, whole.
@@ -77,6 +82,7 @@ struct Shared {
 struct Index {
     images: BTreeMap<Digest, Image>,
     recipes: BTreeMap<Digest, Digest>,
+    manifests: BTreeMap<Digest, Digest>,
 }
 
 impl Images {
@@ -87,7 +93,7 @@ impl Images {
     /// # Errors
     /// When the directory cannot be read or made, or has another layout.
     pub fn open(dir: &Path) -> Result<Self> {
-        for part in [RECIPES_DIR, DRAFTS_DIR] {
+        for part in [RECIPES_DIR, MANIFESTS_DIR, DRAFTS_DIR] {
             durable::make_dir(&dir.join(part))?;
         }
         // Programs that work on images have a directory of their own.
@@ -95,10 +101,11 @@ impl Images {
         check_format(dir)?;
         remove_abandoned_drafts(&dir.join(DRAFTS_DIR))?;
         let images = read_images(dir)?;
-        let recipes = read_recipes(&dir.join(RECIPES_DIR), &images)?;
+        let recipes = read_names(&dir.join(RECIPES_DIR), &images)?;
+        let manifests = read_names(&dir.join(MANIFESTS_DIR), &images)?;
         let shared = Shared {
             dir: dir.to_owned(),
-            index: RwLock::new(Index { images, recipes }),
+            index: RwLock::new(Index { images, recipes, manifests }),
             drafts: AtomicU64::new(0),
             flights: Mutex::default(),
         };
@@ -162,12 +169,56 @@ impl Images {
     /// # Errors
     /// When the disk refuses.
     pub fn remember_recipe(&self, key: &Digest, digest: &Digest) -> Result<()> {
-        let draft = self.draft()?;
-        let file = draft.path().join("recipe");
-        durable::write_file(&file, format!("{digest}\n").as_bytes())?;
-        durable::rename_into(&file, &self.0.dir.join(RECIPES_DIR), key.hex())?;
+        self.write_name(RECIPES_DIR, key, digest)?;
         self.write_index().recipes.insert(key.clone(), digest.clone());
         Ok(())
+    }
+
+    /// Takes an image off the list, and its files into a draft, with which they go. A crash leaves the image or a draft.
+    ///
+    /// # Errors
+    /// When the disk refuses; the image is still listed then.
+    pub(crate) fn take_away(&self, digest: &Digest, draft: &Draft) -> Result<()> {
+        let mut index = self.write_index();
+        let place = self.0.dir.join(digest.hex());
+        fs::rename(&place, draft.path().join(digest.hex())).map_err(Error::io("move away", &place))?;
+        index.images.remove(digest);
+        let names: Vec<Digest> =
+            index.recipes.iter().filter(|(_, image)| *image == digest).map(|(key, _)| key.clone()).collect();
+        for key in names {
+            index.recipes.remove(&key);
+            // A name of nothing is not listed either.
+            let _ = fs::remove_file(self.0.dir.join(RECIPES_DIR).join(key.hex()));
+        }
+        Ok(())
+    }
+
+    /// The image made of the layers that this manifest lists.
+    pub fn by_manifest(&self, manifest: &Digest) -> Option<Image> {
+        let index = self.read_index();
+        index.images.get(index.manifests.get(manifest)?).cloned()
+    }
+
+    /// Remembers that this manifest's layers are this image.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn remember_manifest(&self, manifest: &Digest, digest: &Digest) -> Result<()> {
+        self.write_name(MANIFESTS_DIR, manifest, digest)?;
+        self.write_index().manifests.insert(manifest.clone(), digest.clone());
+        Ok(())
+    }
+
+    fn write_name(&self, kind: &str, key: &Digest, digest: &Digest) -> Result<()> {
+        let draft = self.draft()?;
+        let file = draft.path().join("name");
+        durable::write_file(&file, format!("{digest}\n").as_bytes())?;
+        durable::rename_into(&file, &self.0.dir.join(kind), key.hex())
+    }
+
+    /// Where layers are kept.
+    pub(crate) fn blobs_dir(&self) -> PathBuf {
+        self.0.dir.join(BLOBS_DIR)
     }
 
     /// Waits for whoever is making the image of this recipe; then it is the caller's turn, until it drops this.
@@ -314,17 +365,18 @@ fn read_image(digest: &Digest, dir: &Path) -> std::result::Result<Image, String>
     Ok(Image { digest: record.digest, path, config: record.config, size_bytes })
 }
 
-fn read_recipes(dir: &Path, images: &BTreeMap<Digest, Image>) -> Result<BTreeMap<Digest, Digest>> {
-    let mut recipes = BTreeMap::new();
+/// Which image is meant by each name in this directory, of those that are there.
+fn read_names(dir: &Path, images: &BTreeMap<Digest, Image>) -> Result<BTreeMap<Digest, Digest>> {
+    let mut names = BTreeMap::new();
     for (name, path) in entries(dir)? {
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
         if let (Ok(key), Ok(digest)) = (format!("sha256:{name}").parse(), text.trim().parse())
             && images.contains_key(&digest)
         {
-            recipes.insert(key, digest);
+            names.insert(key, digest);
         }
     }
-    Ok(recipes)
+    Ok(names)
 }
 
 /// The UTF-8 names in a directory (ours all are), and their paths.

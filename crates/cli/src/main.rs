@@ -33,7 +33,7 @@ struct Atoll {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Run(commands::run::Run),
     /// Machines, and what runs in them.
     Sandbox(Noun<commands::sandbox::Verb>),

@@ -359,7 +359,7 @@ mod tests {
     fn what_the_user_says_beats_the_template_and_that_beats_the_image() {
         let env =
             |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        let mut template = crate::templates::record::tests::fresh();
+        let mut template = crate::templates::example::fresh();
         template.spec.known = TemplateSpec {
             env_vars: Some(env(&[("B", "template"), ("C", "template")])),
             memory: Some(2048),

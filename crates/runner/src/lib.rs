@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use artifact::Images;
+use artifact::pull::Puller;
 use engine::Engine;
 use engine::steps::Faults;
 use tokio::net::UnixListener;
@@ -40,6 +41,8 @@ pub struct Config {
     pub records_dir: PathBuf,
     /// What sandboxes start from.
     pub images: Images,
+    /// What fetches more of them.
+    pub puller: Puller,
     /// What runs them.
     pub engine: Engine,
     /// The time.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use artifact::Images;
+use artifact::pull::Puller;
 use engine::Engine;
 use engine::steps::Faults;
 use tokio::sync::{Semaphore, broadcast};
@@ -30,6 +31,8 @@ pub struct Node {
     pub engine: Engine,
     /// What sandboxes start from.
     pub images: Images,
+    /// What fetches more of them.
+    pub puller: Puller,
     /// What is remembered across restarts.
     pub records: Records,
     /// The time.
@@ -61,6 +64,7 @@ impl Node {
         Ok(Self {
             engine: config.engine,
             images: config.images,
+            puller: config.puller,
             records: Records::open(config.records_dir)?,
             clock: config.clock,
             boot_id: supervisor::boot_id()?,
@@ -95,13 +99,16 @@ impl Node {
         *self.leaks.lock().unwrap_or_else(PoisonError::into_inner) = leaks;
     }
 
-    /// The file of an image.
+    /// The file of an image, which somebody is about to use.
     ///
     /// # Errors
     /// [`NodeErrorCode::NotFound`] when this node does not have it.
     pub fn image(&self, digest: &Digest) -> Result<PathBuf, NodeError> {
         match self.images.get(digest) {
-            Some(image) => Ok(image.path),
+            Some(image) => {
+                image.touch();
+                Ok(image.path)
+            }
             None => Err(NodeError::new(NodeErrorCode::NotFound, format!("this node has no image {digest}"))),
         }
     }

@@ -10,8 +10,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use wire::id::SandboxId;
+use wire::image::Digest;
 use wire::node::{
-    Capacity, DeleteSandbox, Leak, NodeError, NodeErrorCode, Observed, PutDeadline, PutSandbox, SandboxSpec,
+    Capacity, DeleteSandbox, Leak, NodeError, NodeErrorCode, Observed, PruneImages, Pruned, PutDeadline,
+    PutSandbox, SandboxSpec,
 };
 use wire::sandbox::{Death, Reason, State};
 
@@ -202,6 +204,22 @@ impl Supervisor {
         let talking = handle.talk.begin(|| self.node.engine.wake(id));
         let connection = bounded(GUEST_BOUND, connection).await?;
         Ok((connection.ok_or_else(|| ending(&handle.observed()))?, talking))
+    }
+
+    /// Removes images that neither control nor a sandbox of this node needs, or says which those would be.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn prune(&self, order: &PruneImages) -> Result<Pruned, artifact::Error> {
+        // While this is held, nobody begins a sandbox.
+        let handles = self.lock();
+        let alive = handles.values().filter(|handle| handle.observed().state != State::Deleted);
+        let mut needed: BTreeSet<Digest> = order.keep.iter().cloned().collect();
+        needed.extend(alive.map(|handle| handle.record.spec.image.clone()));
+        let idle = Duration::from_secs(order.idle_seconds_min);
+        let taken = artifact::prune::take_away(&self.node.images, &needed, idle, order.dry_run)?;
+        drop(handles);
+        Ok(taken.free())
     }
 
     /// What is promised to sandboxes, and what there is.

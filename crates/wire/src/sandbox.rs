@@ -4,6 +4,9 @@ pub mod signal;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "schema")]
+use crate::public::schema::{PortNumber, ReadySeconds, StartCommand, UrlPath};
+
 /// The seven states of a sandbox, as users see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -151,6 +154,7 @@ pub struct ReadyCheck {
     pub probe: Probe,
     /// The sandbox fails if that has not happened after so many seconds.
     #[serde(default = "defaults::ready_timeout_seconds")]
+    #[cfg_attr(feature = "schema", schemars(with = "ReadySeconds"))]
     pub timeout_seconds: u32,
 }
 
@@ -160,16 +164,18 @@ pub struct ReadyCheck {
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
     /// A connection to this TCP port of its loopback interface.
-    Port(u16),
+    Port(#[cfg_attr(feature = "schema", schemars(with = "PortNumber"))] u16),
     /// `GET` of a path there, answered with 200 to 399.
     Http {
         /// The port.
+        #[cfg_attr(feature = "schema", schemars(with = "PortNumber"))]
         port: u16,
         /// The path, with its leading slash.
+        #[cfg_attr(feature = "schema", schemars(with = "UrlPath"))]
         path: String,
     },
     /// A command line for the shell that exits with 0.
-    Command(String),
+    Command(#[cfg_attr(feature = "schema", schemars(with = "StartCommand"))] String),
 }
 
 /// The values a user may ask for, each with its unit in its name.

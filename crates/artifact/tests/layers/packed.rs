@@ -77,7 +77,7 @@ async fn the_same_layers_are_the_same_image_whenever_and_however_compressed() {
 
 #[tokio::test]
 async fn the_order_of_entries_and_who_wrote_which_layer_do_not_matter() {
-    let forwards: Vec<Item> = (0..500).map(|number| numbered(number)).collect();
+    let forwards: Vec<Item> = (0..500).map(numbered).collect();
     let backwards: Vec<Item> = forwards.iter().rev().cloned().collect();
     let (first, second) = (Bench::new(), Bench::new());
     let split = [archive(&backwards[..200]), archive(&backwards[200..])];

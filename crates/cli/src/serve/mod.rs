@@ -10,6 +10,7 @@ mod control;
 mod layout;
 mod logging;
 mod node;
+mod registries;
 mod settings;
 
 use std::net::TcpListener;

@@ -1,5 +1,6 @@
 //! The node's process.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use artifact::pull::Puller;
 use engine::Engine;
 use engine::steps::Faults;
 use runner::Runner;
@@ -46,6 +48,7 @@ struct Orders {
     runsc: PathBuf,
     capacity: Capacity,
     precise_timers: bool,
+    registries: artifact::oci::Settings,
     ephemeral: bool,
     hold_steps: Option<PathBuf>,
     /// Held by the one node that works here.
@@ -80,6 +83,7 @@ pub fn give_orders(
         runsc: settings.runsc.clone(),
         capacity: settings.capacity,
         precise_timers: settings.precise_timers,
+        registries: settings.registries.clone(),
         ephemeral,
         hold_steps,
         lock: layout.node_dir("lock"),
@@ -103,10 +107,12 @@ pub async fn run(orders: &Path) -> Result<()> {
     super::child::die_with(orders.server)?;
     let _lock = lock(&orders.lock).await?;
     let faults = Faults::holding(orders.hold_steps.clone());
+    let images = artifact::Images::open(&orders.images_dir)?;
     let runner = Runner::open(runner::Config {
         id: orders.id.clone(),
         records_dir: orders.records_dir.clone(),
-        images: artifact::Images::open(&orders.images_dir)?,
+        puller: Puller::open(images.clone(), orders.registries.clone(), unpacker())?,
+        images,
         engine: open_engine(&orders, faults.clone())?,
         pulse: Pulse { silence_max: SILENCE_MAX },
         faults,
@@ -135,6 +141,11 @@ async fn lock(path: &Path) -> Result<File> {
     let locking = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
     let locked = tokio::time::timeout(LOCK_BOUND, locking).await;
     Ok(locked.with_context(|| format!("another node holds {}", path.display()))???)
+}
+
+/// This program, as what unpacks images. By our own number, not by `self`, which would be whoever starts it.
+fn unpacker() -> Vec<OsString> {
+    vec![format!("/proc/{}/exe", std::process::id()).into(), "role".into(), "unpacker".into()]
 }
 
 fn open_engine(orders: &Orders, faults: Faults) -> Result<Engine> {

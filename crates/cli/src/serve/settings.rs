@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use artifact::oci::settings::{Allowed, Authority, Endpoint, Host, Mirror};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use wire::node::Capacity;
@@ -89,6 +90,37 @@ pub struct Settings {
     /// Hours between two removals of images that nobody needs; 0: only `atoll template prune` removes them [default: 24].
     #[arg(long, env = "ATOLL_PRUNE_INTERVAL_HOURS")]
     pub prune_interval_hours: Option<u32>,
+    /// Registries spoken to without TLS.
+    #[arg(long, env = "ATOLL_REGISTRY_PLAIN_HTTP", value_name = "HOST", value_delimiter = ',')]
+    pub registry_plain_http: Option<Vec<Host>>,
+    /// Who signs a registry's certificate: nobody else's signature counts for it.
+    #[arg(long, env = "ATOLL_REGISTRY_CA", value_name = "HOST=FILE", value_delimiter = ',')]
+    pub registry_ca: Option<Vec<Authority>>,
+    /// Where a registry's images are looked for first, in this order. What follows the URL's host is put before the
+    /// repository's name, as pull-through caches want it.
+    #[arg(long, env = "ATOLL_REGISTRY_MIRROR", value_name = "HOST=URL", value_delimiter = ',')]
+    pub registry_mirror: Option<Vec<Mirror>>,
+    /// Registries, or networks, that users may name although they are not on the internet.
+    #[arg(long, env = "ATOLL_REGISTRY_ALLOW_PRIVATE", value_name = "HOST|CIDR", value_delimiter = ',')]
+    pub registry_allow_private: Option<Vec<Allowed>>,
+    /// The directory below which `oci:` and `docker-archive:` images may be.
+    #[arg(long, env = "ATOLL_IMAGE_PATH", value_name = "DIR")]
+    pub image_path: Option<PathBuf>,
+    /// AWS's service of registry tokens, where it is not the region's own.
+    #[arg(long, env = "ATOLL_ECR_ENDPOINT", value_name = "URL")]
+    pub ecr_endpoint: Option<Endpoint>,
+    /// Google Cloud's service of tokens [default: https://oauth2.googleapis.com/token].
+    #[arg(long, env = "ATOLL_GCP_TOKEN_ENDPOINT", value_name = "URL")]
+    pub gcp_token_endpoint: Option<Endpoint>,
+    /// Azure's service of tokens [default: https://login.microsoftonline.com/].
+    #[arg(long, env = "ATOLL_AZURE_LOGIN_ENDPOINT", value_name = "URL")]
+    pub azure_login_endpoint: Option<Endpoint>,
+    /// One layer of an image as its registry stores it, in MiB, at most [default: 20480].
+    #[arg(long, env = "ATOLL_LAYER_MIB_MAX")]
+    pub layer_mib_max: Option<u64>,
+    /// All layers of an image as its registry stores them, in MiB, at most [default: 40960].
+    #[arg(long, env = "ATOLL_IMAGE_MIB_MAX")]
+    pub image_mib_max: Option<u64>,
 }
 
 /// What runs sandboxes.
@@ -128,6 +160,8 @@ pub struct Resolved {
     pub secrets_key_file: Option<PathBuf>,
     /// Hours between two removals of images that nobody needs; 0: never.
     pub prune_interval_hours: u32,
+    /// Where images come from.
+    pub registries: artifact::oci::Settings,
 }
 
 impl Settings {
@@ -154,6 +188,7 @@ impl Settings {
                 .unwrap_or(defaults::LIMITS.requests_per_second),
             requests_burst: settings.team_requests_burst.unwrap_or(defaults::LIMITS.requests_burst),
         };
+        let registries = super::registries::resolve(&settings)?;
         let data_dir = settings.data_dir.unwrap_or_else(|| "/var/lib/atoll".into());
         let engine = settings.engine.unwrap_or(EngineKind::Gvisor);
         Ok(Resolved {
@@ -169,6 +204,7 @@ impl Settings {
             event_retention_hours: settings.event_retention_hours.unwrap_or(EVENT_RETENTION_HOURS),
             secrets_key_file: settings.secrets_key_file,
             prune_interval_hours: settings.prune_interval_hours.unwrap_or(PRUNE_INTERVAL_HOURS),
+            registries,
         })
     }
 
@@ -194,6 +230,16 @@ impl Settings {
             event_retention_hours: self.event_retention_hours.or(other.event_retention_hours),
             secrets_key_file: self.secrets_key_file.or(other.secrets_key_file),
             prune_interval_hours: self.prune_interval_hours.or(other.prune_interval_hours),
+            registry_plain_http: self.registry_plain_http.or(other.registry_plain_http),
+            registry_ca: self.registry_ca.or(other.registry_ca),
+            registry_mirror: self.registry_mirror.or(other.registry_mirror),
+            registry_allow_private: self.registry_allow_private.or(other.registry_allow_private),
+            image_path: self.image_path.or(other.image_path),
+            ecr_endpoint: self.ecr_endpoint.or(other.ecr_endpoint),
+            gcp_token_endpoint: self.gcp_token_endpoint.or(other.gcp_token_endpoint),
+            azure_login_endpoint: self.azure_login_endpoint.or(other.azure_login_endpoint),
+            layer_mib_max: self.layer_mib_max.or(other.layer_mib_max),
+            image_mib_max: self.image_mib_max.or(other.image_mib_max),
         }
     }
 }

@@ -327,7 +327,7 @@ mod tests {
     use wire::public::team::{OwnLimits, defaults::LIMITS};
 
     use super::*;
-    use crate::templates::record::tests::{digest, fresh};
+    use crate::templates::example::{digest, fresh};
 
     async fn store(dir: &tempfile::TempDir, teams: &[(&TeamId, &str)]) -> Store {
         let store = Store::open(dir.path()).await.unwrap();

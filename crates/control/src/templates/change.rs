@@ -172,7 +172,7 @@ fn apply(
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::tests::fresh;
+    use super::super::example::fresh;
     use super::*;
     use serde_json::json;
 

@@ -4,6 +4,8 @@ mod build;
 mod change;
 mod create;
 mod credentials;
+#[cfg(test)]
+pub mod example;
 mod prune;
 mod pull;
 pub mod record;

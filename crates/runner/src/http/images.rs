@@ -1,4 +1,4 @@
-//! Building the images we ship the recipe of.
+//! Building the images we ship the recipe of, pulling those of others, and removing those nobody needs.
 
 use artifact::system::Packages;
 use axum::Json;
@@ -7,12 +7,16 @@ use axum::extract::State;
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
-use wire::node::{BuildEvent, BuildFailure, BuildProgress, BuildSystemImage};
+use wire::node::{
+    BuildEvent, BuildFailure, BuildProgress, BuildSystemImage, NodeError, NodeErrorCode, PruneImages, Pruned,
+    PullEvent, PullImage,
+};
 
 use super::Door;
+use super::respond::Refusal;
 use super::sandboxes::line;
 
-/// Lines of progress that wait for a slow listener before the build waits too.
+/// Lines of progress that wait for a slow listener; more are not told.
 const PROGRESS_LINES_MAX: usize = 1024;
 
 /// Builds an image, or finds it built, and tells how it goes. The build goes on if the listener leaves.
@@ -22,8 +26,27 @@ pub async fn build_system(State(door): State<Door>, Json(order): Json<BuildSyste
         let outcome = build(&door, &order, &events).await;
         drop(events.send(outcome).await);
     });
-    let lines = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
-    Response::new(Body::from_stream(lines.map(|event| line(&event))))
+    lines(receiver)
+}
+
+/// Pulls an image, or finds it pulled, and tells how it goes. The pull goes on if the listener leaves.
+pub async fn pull(State(door): State<Door>, Json(order): Json<PullImage>) -> Response {
+    let (events, receiver) = mpsc::channel(PROGRESS_LINES_MAX);
+    tokio::spawn(async move {
+        let tell = |event: PullEvent| drop(events.try_send(event));
+        let outcome = match door.supervisor.node.puller.pull(&order, tell).await {
+            Ok(built) => PullEvent::Done(built),
+            Err(failure) => PullEvent::Failed(failure),
+        };
+        drop(events.send(outcome).await);
+    });
+    lines(receiver)
+}
+
+/// Each event on a line, as it happens.
+fn lines<T: serde::Serialize + Send + 'static>(receiver: mpsc::Receiver<T>) -> Response {
+    let events = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
+    Response::new(Body::from_stream(events.map(|event| line(&event))))
 }
 
 async fn build(door: &Door, order: &BuildSystemImage, events: &mpsc::Sender<BuildEvent>) -> BuildEvent {
@@ -33,5 +56,21 @@ async fn build(door: &Door, order: &BuildSystemImage, events: &mpsc::Sender<Buil
     match artifact::system::build(&door.supervisor.node.images, &order.name, packages, progress).await {
         Ok(built) => BuildEvent::Done(built),
         Err(error) => BuildEvent::Failed(BuildFailure { message: crate::sandbox::chain(&error) }),
+    }
+}
+
+/// Removes images nobody needs, or says which those are.
+pub async fn prune(
+    State(door): State<Door>,
+    Json(order): Json<PruneImages>,
+) -> Result<Json<Pruned>, Refusal> {
+    let pruning = tokio::task::spawn_blocking(move || door.supervisor.prune(&order));
+    let failed = |error: &dyn std::error::Error| {
+        Refusal(NodeError::new(NodeErrorCode::Internal, crate::sandbox::chain(error)))
+    };
+    match pruning.await {
+        Ok(Ok(pruned)) => Ok(Json(pruned)),
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(error) => Err(failed(&error)),
     }
 }

@@ -451,6 +451,9 @@ mod tests {
         let exited = |out_of_memory| Event::EngineExited { out_of_memory, evidence: text() };
         vec![
             Event::CameUp,
+            Event::Booted,
+            Event::BootFailed(text()),
+            Event::Stopped,
             Event::BringUpFailed(text()),
             Event::Delete(Reason::Deleted),
             Event::Delete(Reason::Timeout),
@@ -471,7 +474,12 @@ mod tests {
     /// Every way in which a life begins, in this process or after a restart.
     fn every_beginning() -> Vec<Life> {
         let death = || Death { reason: Reason::EngineLost, evidence: "seen".into() };
-        vec![Life::begin().0, Life::adopted(), Life::lost(death()).0, Life::gone(death())]
+        let plans = [(false, false), (false, true), (true, false), (true, true)];
+        let living = plans.into_iter().flat_map(|(boots, stops)| {
+            let plan = Plan { boots, stops };
+            [Life::begin(plan).0, Life::adopted(plan), Life::booting(plan).0]
+        });
+        living.chain([Life::lost(death()).0, Life::gone(death())]).collect()
     }
 
     /// All that can become of these lives, themselves included, whatever happens and in whatever order.
@@ -494,13 +502,24 @@ mod tests {
         match (life.state, life.work) {
             (State::Deleted, None) => Some(0),
             (State::Deleting, Some(Work::TearDown)) => Some(1),
-            (State::Deleting, Some(Work::BringUp | Work::Capture | Work::Restore)) => Some(2),
+            (State::Deleting, Some(Work::BringUp | Work::Capture | Work::Restore | Work::Stop)) => Some(2),
             _ => None,
         }
     }
 
     fn ends(event: &Event, life: &Life) -> bool {
         life.work.is_some_and(|work| [true, false].map(|well| ending(work, well)).contains(event))
+    }
+
+    /// Whether work that only waits for something inside is given up for this.
+    fn gives_up(event: &Event, life: &Life) -> bool {
+        match life.work {
+            Some(Work::Boot) => {
+                matches!(event, Event::Delete(_) | Event::EngineExited { .. } | Event::AgentLost(_))
+            }
+            Some(Work::Stop) => matches!(event, Event::EngineExited { .. }),
+            _ => false,
+        }
     }
 
     #[test]
@@ -515,7 +534,8 @@ mod tests {
             for event in every_event() {
                 let next = distance(&life.clone().step(event.clone()).0);
                 // Only a take-down may fail for a while; nothing that happens in between leads further away.
-                let is_nearer = ends(&event, &life) && !matches!(event, Event::TearDownFailed(_));
+                let is_over = ends(&event, &life) || gives_up(&event, &life);
+                let is_nearer = is_over && !matches!(event, Event::TearDownFailed(_));
                 let expected = if is_nearer { left - 1 } else { left };
                 assert_eq!(next, Some(expected), "{life:?}, {event:?}");
             }
@@ -527,7 +547,7 @@ mod tests {
         for life in reachable(every_beginning()) {
             for event in every_event() {
                 let (next, started) = life.clone().step(event.clone());
-                if life.work.is_none() || ends(&event, &life) {
+                if life.work.is_none() || ends(&event, &life) || gives_up(&event, &life) {
                     assert_eq!(next.work, started, "{life:?}, {event:?}");
                 } else {
                     assert_eq!((next.work, started), (life.work, None), "{life:?}, {event:?}");

@@ -120,6 +120,17 @@ shapes! {
         "maxLength": template::limits::START_CMD_BYTES_MAX,
         "pattern": NO_NUL,
     };
+    /// A TCP port.
+    PortNumber = { "type": "integer", "minimum": 1, "maximum": 65_535 };
+    /// The path of a URL.
+    UrlPath = { "type": "string", "maxLength": limits::PATH_BYTES_MAX, "pattern": "^/[!-~]*$" };
+    /// Time for a sandbox to be up, in seconds.
+    ReadySeconds = {
+        "type": "integer",
+        "minimum": limits::READY_TIMEOUT_SECONDS.start(),
+        "maximum": limits::READY_TIMEOUT_SECONDS.end(),
+        "default": defaults::ready_timeout_seconds(),
+    };
     /// Sandboxes of a pool.
     PoolSize = {
         "type": "integer",
