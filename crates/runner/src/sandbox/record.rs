@@ -164,7 +164,7 @@ fn read(path: &Path) -> io::Result<Record> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub mod tests {
     use super::*;
     use std::collections::BTreeMap;
     use wire::sandbox::Resources;
