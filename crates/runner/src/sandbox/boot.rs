@@ -143,16 +143,24 @@ fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::tests::record;
     use super::*;
-    use wire::sandbox::ReadyCheck;
+    use wire::id::{ENTROPY_BYTES, SandboxId};
+    use wire::node::SandboxSpec;
+    use wire::sandbox::{ReadyCheck, Resources};
 
     fn with(probe: Probe) -> Record {
-        let mut record = record(1);
         let ready = Some(ReadyCheck { probe, timeout_seconds: 10 });
         let argv = vec!["serve".into(), "--all".into()];
-        record.spec.boot = Some(wire::sandbox::Boot { argv, ready, stop_signal: None });
-        record
+        let spec = SandboxSpec {
+            image: wire::image::Digest::from_sha256([1; 32]),
+            resources: Resources { vcpu: 1, memory_mib: 512, disk_mib: 1024, processes_max: 100 },
+            timeout_seconds: 300,
+            env: Default::default(),
+            workdir: "/".into(),
+            user: String::new(),
+            boot: Some(wire::sandbox::Boot { argv, ready, stop_signal: None }),
+        };
+        Record::new(SandboxId::from_entropy([1; ENTROPY_BYTES]), 1, spec, "token".into(), "boot".into())
     }
 
     fn down(exit_code: Option<i32>, cause: ExecCause) -> Booted {

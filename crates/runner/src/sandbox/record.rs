@@ -164,13 +164,12 @@ fn read(path: &Path) -> io::Result<Record> {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
     use std::collections::BTreeMap;
     use wire::sandbox::Resources;
 
-    /// A sandbox that has just been asked for.
-    pub fn record(byte: u8) -> Record {
+    fn record(byte: u8) -> Record {
         let spec = SandboxSpec {
             image: wire::image::Digest::from_sha256([1; 32]),
             resources: Resources { vcpu: 1, memory_mib: 512, disk_mib: 1024, processes_max: 100 },
