@@ -67,7 +67,7 @@ pub struct Limits {
     pub upload_bytes_max: u64,
     /// Output and errors of one `process/execute`, in bytes each; the rest is dropped and said to be.
     pub output_bytes_max: usize,
-    /// How long a create may take.
+    /// How long a create may take, the time for a ready check left out.
     pub create_wait: Duration,
     /// How long a template waits for its image's manifest and configuration.
     pub resolve_wait: Duration,

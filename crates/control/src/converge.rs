@@ -69,7 +69,8 @@ fn flights(fleet: &Fleet) -> std::sync::MutexGuard<'_, HashSet<(SandboxId, Step)
 
 /// Has a sandbox brought up, or, if that fails or takes too long, leaves nothing of it.
 async fn bring_up(fleet: &Arc<Fleet>, id: &SandboxId) -> Result<()> {
-    let wait = fleet.limits.create_wait;
+    let Some(record) = fleet.store.sandbox(id).await? else { return Ok(()) };
+    let wait = fleet.limits.create_wait + record.spec.ready_wait();
     match tokio::time::timeout(wait, put_until_answered(fleet, id)).await {
         Ok(done) => done?,
         Err(_) => {

@@ -65,7 +65,11 @@ pub async fn create(fleet: &Arc<Fleet>, team: &TeamId, order: Order, key: Option
     converge::start(fleet, &id, Step::Put);
     // A create that fails is answered when nothing of it is left.
     let wait = fleet.limits.create_wait + fleet.limits.delete_wait;
-    let record = fleet.wait_for(&id, wait, SandboxRecord::is_settled).await?;
+    let mut record = fleet.wait_for(&id, wait, SandboxRecord::is_settled).await?;
+    // What it starts with has a time of its own.
+    if let Some(slow) = record.as_ref().filter(|record| !record.is_settled()) {
+        record = fleet.wait_for(&id, slow.spec.ready_wait(), SandboxRecord::is_settled).await?;
+    }
     let sandbox = created(record.ok_or_else(|| unknown(&id))?)?;
     Ok(Made { sandbox, is_new })
 }

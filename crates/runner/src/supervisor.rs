@@ -22,11 +22,12 @@ use crate::graves::Graves;
 use crate::guest::Connection;
 use crate::leaks;
 use crate::node::Node;
+use crate::sandbox::handle::{Command, Handle};
 use crate::sandbox::record::{Phase, Record};
 use crate::sandbox::talk::Talking;
-use crate::sandbox::task::{Command, Handle, Task};
+use crate::sandbox::task::Task;
 
-/// A `PUT` waits so long for its sandbox to run or die.
+/// A `PUT` waits so long for its sandbox to run or die, and for what it starts with as long as that may take.
 const SETTLE_BOUND: Duration = Duration::from_secs(60);
 /// A `DELETE` waits so long for its sandbox to be gone; after that it is surely going.
 const DELETE_BOUND: Duration = Duration::from_secs(30);
@@ -98,10 +99,10 @@ impl Supervisor {
                 died(Reason::HostRestarted, &evidence)
             }
             Phase::Starting => died(Reason::CreateFailed, "the node was restarted while it was coming up"),
-            Phase::Running { .. } => match node.engine.find(&record.id).await {
+            Phase::Booting { .. } | Phase::Running { .. } => match node.engine.find(&record.id).await {
                 Ok(Some(machine)) => return Task::adopt(node, record, machine),
                 Ok(None) => died_unwatched(node.engine.post_mortem(&record.id).await),
-                Err(error) => died(Reason::EngineLost, &crate::sandbox::task::chain(&error)),
+                Err(error) => died(Reason::EngineLost, &crate::sandbox::chain(&error)),
             },
         };
         Task::bury(node, record, death)
@@ -119,7 +120,7 @@ impl Supervisor {
         handle.send(Command::Generation(put.generation)).await;
         let settled =
             handle.wait(|observed| !is_transition(observed.state) && observed.state != State::Deleting);
-        bounded(SETTLE_BOUND, settled).await
+        bounded(SETTLE_BOUND + handle.record.spec.ready_wait(), settled).await
     }
 
     async fn find_or_begin(&self, id: &SandboxId, put: &PutSandbox) -> Result<Handle, NodeError> {

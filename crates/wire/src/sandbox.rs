@@ -1,5 +1,7 @@
 //! What a sandbox is, whoever talks about it: its states, its size and how it can end.
 
+pub mod signal;
+
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "schema")]
@@ -141,7 +143,7 @@ pub struct Boot {
     /// When it counts as up; absent, it is started and not waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<ReadyCheck>,
-    /// The signal that asks it to stop, by name or number; absent, it ends with the sandbox.
+    /// The signal that asks it to stop, as [`signal::number`] reads it; absent, it ends with the sandbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
 }

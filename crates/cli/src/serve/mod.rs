@@ -148,7 +148,7 @@ async fn build_default_template(
     if settings.system_templates {
         let build = async {
             let key = std::fs::read_to_string(layout.api_key())?;
-            template::build(&Client::new(&format!("http://{address}"), &key), defaults::TEMPLATE).await
+            template::build(&Client::new(&format!("http://{address}"), &key), defaults::TEMPLATE, false).await
         };
         if let Err(error) = build.await {
             eprintln!("atoll: {} could not be built: {error:#}", defaults::TEMPLATE);

@@ -25,8 +25,9 @@ pub async fn build_system_template(State(app): State<App>, request: Request) -> 
     if !limits::TEMPLATE_NAME_CHARS.contains(&name.chars().count()) {
         fields.wrong("name", "must be the name of a system template, such as \"system/debian:bookworm\"");
     }
+    let locked = fields.boolean("locked").unwrap_or_default();
     fields.finish()?;
-    let progress = templates::build_system(&app, name).await?;
+    let progress = templates::build_system(&app, name, locked).await?;
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(progress)).into_response())
 }
 

@@ -45,6 +45,11 @@ pub struct Record {
 pub enum Phase {
     /// Its bring-up has begun.
     Starting,
+    /// Its agent answers; what it starts with is being started and waited for.
+    Booting {
+        /// Since when, on the clock that counts since the host booted.
+        since_boot_ms: u64,
+    },
     /// It runs.
     Running {
         /// When its time is up, on the clock that counts since the host booted.
