@@ -178,6 +178,7 @@ impl Lab {
             engine: self.kind.open(self.dir.path(), self.faults.clone())?,
             clock: self.clock.clone(),
             capacity: self.builder.capacity,
+            disk_reserve_mib: 0,
             bring_ups_max: 4,
             doze_after: Some(Duration::from_millis(200)),
             pulse: Pulse { silence_max: self.builder.silence_max },

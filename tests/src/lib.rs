@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod crash;
+pub mod faults;
 pub mod python;
 pub mod stories;
 

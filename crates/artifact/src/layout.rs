@@ -7,7 +7,7 @@
 //!     root.erofs                the root file system
 //!     config.json               Record: digest, size in bytes, how its processes run
 //!   recipes/<64 hex digits>     "sha256:…", the image last built from the recipe with this key
-//!   manifests/<64 hex digits>   "sha256:…", the image made of the layers that this manifest lists
+//!   manifests/<64 hex digits>   "sha256:…", the image made of the layers that this manifest lists, and a line for each of them
 //!   blobs/<64 hex digits>       a layer as its registry stores it, whole; the name is its SHA-256
 //!   blobs/partial/<…>-<…>       the beginning of one, named by it and by where it comes from; locked while it grows
 //!   tmp/draft-<pid>-<n>/        an image being made; locked (flock) by its maker for as long as it lives
@@ -18,7 +18,7 @@
 //! So a crash at any moment leaves the image or a draft, and drafts whose
 //! maker is gone are removed by the next [`Images::open`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -81,8 +81,16 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Index {
     images: BTreeMap<Digest, Image>,
-    recipes: BTreeMap<Digest, Digest>,
-    manifests: BTreeMap<Digest, Digest>,
+    recipes: BTreeMap<Digest, Named>,
+    manifests: BTreeMap<Digest, Named>,
+}
+
+/// What a recipe or a manifest makes.
+#[derive(Debug, Clone)]
+struct Named {
+    image: Digest,
+    /// What it was made of, as its registry stores it; nothing where it came from no registry.
+    layers: Vec<Digest>,
 }
 
 impl Images {
@@ -125,7 +133,7 @@ impl Images {
     /// The image last built from the recipe with this key ([`crate::recipe::Recipe::key`]).
     pub fn by_recipe(&self, key: &Digest) -> Option<Image> {
         let index = self.read_index();
-        index.images.get(index.recipes.get(key)?).cloned()
+        index.images.get(&index.recipes.get(key)?.image).cloned()
     }
 
     /// A place to make an image in: on the same file system, gone when dropped.
@@ -169,51 +177,58 @@ impl Images {
     /// # Errors
     /// When the disk refuses.
     pub fn remember_recipe(&self, key: &Digest, digest: &Digest) -> Result<()> {
-        self.write_name(RECIPES_DIR, key, digest)?;
-        self.write_index().recipes.insert(key.clone(), digest.clone());
-        Ok(())
-    }
-
-    /// Takes an image off the list, and its files into a draft, with which they go. A crash leaves the image or a draft.
-    ///
-    /// # Errors
-    /// When the disk refuses; the image is still listed then.
-    pub(crate) fn take_away(&self, digest: &Digest, draft: &Draft) -> Result<()> {
-        let mut index = self.write_index();
-        let place = self.0.dir.join(digest.hex());
-        fs::rename(&place, draft.path().join(digest.hex())).map_err(Error::io("move away", &place))?;
-        index.images.remove(digest);
-        let names: Vec<Digest> =
-            index.recipes.iter().filter(|(_, image)| *image == digest).map(|(key, _)| key.clone()).collect();
-        for key in names {
-            index.recipes.remove(&key);
-            // A name of nothing is not listed either.
-            let _ = fs::remove_file(self.0.dir.join(RECIPES_DIR).join(key.hex()));
-        }
+        let named = self.write_name(RECIPES_DIR, key, digest, &[])?;
+        self.write_index().recipes.insert(key.clone(), named);
         Ok(())
     }
 
     /// The image made of the layers that this manifest lists.
     pub fn by_manifest(&self, manifest: &Digest) -> Option<Image> {
         let index = self.read_index();
-        index.images.get(index.manifests.get(manifest)?).cloned()
+        index.images.get(&index.manifests.get(manifest)?.image).cloned()
     }
 
-    /// Remembers that this manifest's layers are this image.
+    /// Remembers that this manifest's layers are this image; `layers` are those that are kept.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn remember_manifest(&self, manifest: &Digest, digest: &Digest) -> Result<()> {
-        self.write_name(MANIFESTS_DIR, manifest, digest)?;
-        self.write_index().manifests.insert(manifest.clone(), digest.clone());
+    pub fn remember_manifest(&self, manifest: &Digest, digest: &Digest, layers: &[Digest]) -> Result<()> {
+        let named = self.write_name(MANIFESTS_DIR, manifest, digest, layers)?;
+        self.write_index().manifests.insert(manifest.clone(), named);
         Ok(())
     }
 
-    fn write_name(&self, kind: &str, key: &Digest, digest: &Digest) -> Result<()> {
+    /// The layers that images were made of, but for these images.
+    pub(crate) fn layers_without(&self, gone: &BTreeSet<Digest>) -> BTreeSet<Digest> {
+        let index = self.read_index();
+        let left = index.manifests.values().filter(|named| !gone.contains(&named.image));
+        left.flat_map(|named| named.layers.iter().cloned()).collect()
+    }
+
+    fn write_name(&self, kind: &str, key: &Digest, image: &Digest, layers: &[Digest]) -> Result<Named> {
         let draft = self.draft()?;
         let file = draft.path().join("name");
-        durable::write_file(&file, format!("{digest}\n").as_bytes())?;
-        durable::rename_into(&file, &self.0.dir.join(kind), key.hex())
+        let lines: String = [image].into_iter().chain(layers).map(|digest| format!("{digest}\n")).collect();
+        durable::write_file(&file, lines.as_bytes())?;
+        durable::rename_into(&file, &self.0.dir.join(kind), key.hex())?;
+        Ok(Named { image: image.clone(), layers: layers.to_vec() })
+    }
+
+    /// Takes an image off the list, with the names that mean it. Its files are the caller's to remove.
+    pub(crate) fn forget(&self, digest: &Digest) {
+        let mut index = self.write_index();
+        let Index { images, recipes, manifests } = &mut *index;
+        images.remove(digest);
+        for (names, kind) in [(recipes, RECIPES_DIR), (manifests, MANIFESTS_DIR)] {
+            names.retain(|key, named| {
+                let stays = named.image != *digest;
+                if !stays {
+                    // A name of nothing is not listed at the next start either.
+                    let _ = fs::remove_file(self.0.dir.join(kind).join(key.hex()));
+                }
+                stays
+            });
+        }
     }
 
     /// Where layers are kept.
@@ -365,15 +380,16 @@ fn read_image(digest: &Digest, dir: &Path) -> std::result::Result<Image, String>
     Ok(Image { digest: record.digest, path, config: record.config, size_bytes })
 }
 
-/// Which image is meant by each name in this directory, of those that are there.
-fn read_names(dir: &Path, images: &BTreeMap<Digest, Image>) -> Result<BTreeMap<Digest, Digest>> {
+/// What is meant by each name in this directory, where the image is there.
+fn read_names(dir: &Path, images: &BTreeMap<Digest, Image>) -> Result<BTreeMap<Digest, Named>> {
     let mut names = BTreeMap::new();
     for (name, path) in entries(dir)? {
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        if let (Ok(key), Ok(digest)) = (format!("sha256:{name}").parse(), text.trim().parse())
-            && images.contains_key(&digest)
+        let mut digests = text.lines().map_while(|line| line.trim().parse().ok());
+        if let (Ok(key), Some(image)) = (format!("sha256:{name}").parse(), digests.next())
+            && images.contains_key(&image)
         {
-            names.insert(key, digest);
+            names.insert(key, Named { image, layers: digests.collect() });
         }
     }
     Ok(names)

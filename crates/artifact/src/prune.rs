@@ -1,26 +1,47 @@
-//! What nobody needs goes: images that no template and no sandbox counts on, once they have not been used for a while.
+//! What nobody needs goes: images that no template and no sandbox counts on, once they have not been used for a while,
+//! and layers that no image has which is left.
 //!
-//! When an image was last used is the time of its `config.json`: it survives a restart, and a new image has been used
-//! just now. Files are moved away under one lock and removed after it, so that nobody waits for a large one.
+//! When an image was last used is the time of its `config.json`, and when a layer came that of its file: these survive a
+//! restart, and what is new was used just now. Files are moved away while nobody may begin to use them, and removed
+//! after that, so that nobody waits for a large one.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use wire::image::Digest;
 use wire::node::{Pruned, PrunedItem, PrunedKind};
 
+use crate::blob::Blobs;
 use crate::layout::{CONFIG_FILE, Draft};
-use crate::{Image, Images, Result};
+use crate::{Error, Image, Images, Result};
 
-/// What was taken away. Its files go with it.
+/// What was taken away, or would be. Its files go with it.
 pub struct Taken {
     told: Pruned,
+    /// Where they are until then; nothing is taken where there is none.
     draft: Option<Draft>,
 }
 
 impl Taken {
+    fn begin(images: &Images, dry_run: bool) -> Result<Self> {
+        let draft = if dry_run { None } else { Some(images.draft()?) };
+        Ok(Self { told: Pruned::default(), draft })
+    }
+
+    /// Takes away what is at this path, unless it is only to be told.
+    pub(crate) fn take(&mut self, path: &Path, item: PrunedItem) -> Result<()> {
+        if let Some(draft) = &self.draft {
+            let place = draft.path().join(format!("gone-{}", self.told.items.len()));
+            fs::rename(path, place).map_err(Error::io("move away", path))?;
+            tracing::info!(kind = ?item.kind, name = item.name, bytes = item.bytes, "nobody needs it");
+        }
+        self.told.bytes += item.bytes;
+        self.told.items.push(item);
+        Ok(())
+    }
+
     /// Removes the files, and says what they were.
     pub fn free(self) -> Pruned {
         drop(self.draft);
@@ -40,40 +61,32 @@ impl Image {
     fn config_path(&self) -> PathBuf {
         self.path.with_file_name(CONFIG_FILE)
     }
-
-    /// How long it has not been used. One that claims to be of tomorrow was used just now.
-    fn idle(&self) -> Duration {
-        let used = fs::metadata(self.config_path()).and_then(|metadata| metadata.modified());
-        used.ok().and_then(|used| SystemTime::now().duration_since(used).ok()).unwrap_or_default()
-    }
 }
 
-/// Takes away the images that are not needed and have been idle for so long, or says which those would be.
-///
-/// # Errors
-/// When the disk refuses; what was taken away until then goes all the same.
-pub fn take_away(
+/// Takes away what is not needed and has been idle for so long, or says what that would be.
+pub(crate) fn take_away(
     images: &Images,
+    blobs: &Blobs,
     needed: &BTreeSet<Digest>,
     idle_min: Duration,
     dry_run: bool,
 ) -> Result<Taken> {
-    let draft = if dry_run { None } else { Some(images.draft()?) };
-    let mut told = Pruned::default();
+    let mut taken = Taken::begin(images, dry_run)?;
+    let mut gone = BTreeSet::new();
     for image in images.list().into_iter().filter(|image| !needed.contains(&image.digest)) {
-        let idle = image.idle();
+        let idle = idle(&image.config_path());
         if idle < idle_min {
             continue;
         }
-        let item = item(&image, idle);
-        if let Some(draft) = &draft {
-            images.take_away(&image.digest, draft)?;
-            tracing::info!(image = %image.digest, bytes = item.bytes, "nobody needs it");
+        let directory = image.path.parent().unwrap_or(&image.path).to_owned();
+        taken.take(&directory, item(&image, idle))?;
+        if !dry_run {
+            images.forget(&image.digest);
         }
-        told.bytes += item.bytes;
-        told.items.push(item);
+        gone.insert(image.digest);
     }
-    Ok(Taken { told, draft })
+    blobs.take_away(&images.layers_without(&gone), idle_min, &mut taken)?;
+    Ok(taken)
 }
 
 fn item(image: &Image, idle: Duration) -> PrunedItem {
@@ -85,7 +98,14 @@ fn item(image: &Image, idle: Duration) -> PrunedItem {
     }
 }
 
-fn span(time: Duration) -> String {
+/// How long a file has been as it is. One that claims to be of tomorrow is new.
+pub(crate) fn idle(path: &Path) -> Duration {
+    let changed = fs::metadata(path).and_then(|metadata| metadata.modified());
+    changed.ok().and_then(|changed| SystemTime::now().duration_since(changed).ok()).unwrap_or_default()
+}
+
+/// A span as people read it.
+pub(crate) fn span(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7200 => format!("{} m", seconds / 60),

@@ -56,6 +56,7 @@ pub async fn create(fleet: &Arc<Fleet>, team: &TeamId, order: Order, key: Option
     let (id, is_new) = match made_before(fleet, team, key.as_ref()).await? {
         Some(id) => (id, false),
         None => {
+            fleet.check_room()?;
             let template = templates::by_name(fleet, team, &order.template_name).await?;
             let from = templates::serving(fleet, template).await?;
             admit(fleet, team, from, &order, key.as_ref()).await?

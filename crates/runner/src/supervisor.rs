@@ -36,6 +36,12 @@ const GUEST_BOUND: Duration = Duration::from_secs(60);
 const TOMBSTONE_MS: u64 = 60 * 60 * 1000;
 /// Between two sweeps of such records.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// The disk may take so long to take the record of a new sandbox.
+const RECORD_BOUND: Duration = Duration::from_secs(20);
+/// Between two looks at how full the disk is.
+const ROOM_INTERVAL: Duration = Duration::from_secs(2);
+/// Looks at the disks of sandboxes after one that found little room; with enough, one look in so many.
+const DISK_LOOKS: u32 = 15;
 /// Between two looks at the host for what nobody owns.
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
 /// Strangers taken down at once.
@@ -49,6 +55,7 @@ pub struct Supervisor {
     handles: Mutex<BTreeMap<SandboxId, Handle>>,
     graves: Mutex<Graves>,
     attending: tokio::sync::Mutex<()>,
+    admitting: tokio::sync::Mutex<()>,
 }
 
 impl Supervisor {
@@ -64,6 +71,7 @@ impl Supervisor {
             handles: Mutex::default(),
             graves: Mutex::default(),
             attending: tokio::sync::Mutex::default(),
+            admitting: tokio::sync::Mutex::default(),
         });
         for record in supervisor.node.records.load()? {
             let id = record.id.clone();
@@ -72,6 +80,7 @@ impl Supervisor {
         }
         tokio::spawn(reap_for_ever(Arc::downgrade(&supervisor)));
         tokio::spawn(sweep(Arc::downgrade(&supervisor)));
+        tokio::spawn(watch_disks(Arc::downgrade(&supervisor)));
         Ok(supervisor)
     }
 
@@ -101,31 +110,29 @@ impl Supervisor {
     /// Makes a sandbox what it should be, and returns what it is once that is settled.
     ///
     /// # Errors
-    /// [`NodeErrorCode::Stale`], [`NodeErrorCode::NoCapacity`], [`NodeErrorCode::NotFound`] for an image this
-    /// node does not have, [`NodeErrorCode::Timeout`].
+    /// [`NodeErrorCode::Stale`], [`NodeErrorCode::NoCapacity`], [`NodeErrorCode::StorageFull`],
+    /// [`NodeErrorCode::NotFound`] for an image this node does not have, [`NodeErrorCode::Timeout`].
     pub async fn put(&self, id: SandboxId, put: PutSandbox) -> Result<Observed, NodeError> {
         self.attend(&id).await;
-        let handle = self.find_or_begin(&id, &put)?;
+        let begun = tokio::time::timeout(RECORD_BOUND, self.find_or_begin(&id, &put)).await;
+        let handle = begun.map_err(|_| slow_record())??;
         handle.send(Command::Generation(put.generation)).await;
         let settled =
             handle.wait(|observed| !is_transition(observed.state) && observed.state != State::Deleting);
         bounded(SETTLE_BOUND, settled).await
     }
 
-    fn find_or_begin(&self, id: &SandboxId, put: &PutSandbox) -> Result<Handle, NodeError> {
-        let mut handles = self.lock();
-        if let Some(handle) = handles.get(id) {
+    async fn find_or_begin(&self, id: &SandboxId, put: &PutSandbox) -> Result<Handle, NodeError> {
+        // One newcomer at a time; everybody else is served meanwhile, even while the disk takes its time.
+        let _one_at_a_time = self.admitting.lock().await;
+        if let Some(handle) = self.get(id) {
             let seen = handle.observed().generation;
-            if put.generation < seen {
-                return Err(stale(put.generation, seen));
-            }
-            return Ok(handle.clone());
+            return if put.generation < seen { Err(stale(put.generation, seen)) } else { Ok(handle) };
         }
-        if self.graves().newest(id).is_some_and(|newest| put.generation <= newest) {
-            return Err(NodeError::new(NodeErrorCode::Stale, "the sandbox was deleted since"));
-        }
+        self.check_grave(id, put)?;
         self.node.image(&put.spec.image)?;
-        admit(self.capacity, used(&handles), demand(&put.spec))?;
+        admit(self.capacity, used(&self.lock()), demand(&put.spec))?;
+        self.node.room.check()?;
         let record = Record::new(
             id.clone(),
             put.generation,
@@ -134,13 +141,30 @@ impl Supervisor {
             self.node.boot_id.clone(),
         );
         // Before anything else happens: what is on the host can be found and undone from here on.
-        self.node.records.write(&record).map_err(|error| {
-            let message = format!("the sandbox's record cannot be written: {error}");
-            NodeError::new(NodeErrorCode::Internal, message)
-        })?;
+        self.node.scribe.write_first(&record).await.map_err(unwritten)?;
+        let begun = self.begin(put, record);
+        if begun.is_err() {
+            let _ = self.node.scribe.remove(id).await;
+        }
+        begun
+    }
+
+    /// Starts the task of a sandbox whose record is written, unless it was deleted meanwhile.
+    fn begin(&self, put: &PutSandbox, record: Record) -> Result<Handle, NodeError> {
+        // Whoever deletes digs the grave first and looks here then.
+        let mut handles = self.lock();
+        let id = record.id.clone();
+        self.check_grave(&id, put)?;
         let handle = Task::begin(self.node.clone(), record);
-        handles.insert(id.clone(), handle.clone());
+        handles.insert(id, handle.clone());
         Ok(handle)
+    }
+
+    fn check_grave(&self, id: &SandboxId, put: &PutSandbox) -> Result<(), NodeError> {
+        if self.graves().newest(id).is_some_and(|newest| put.generation <= newest) {
+            return Err(NodeError::new(NodeErrorCode::Stale, "the sandbox was deleted since"));
+        }
+        Ok(())
     }
 
     /// Changes when a sandbox that runs is to end.
@@ -171,7 +195,7 @@ impl Supervisor {
             Err(_) => handle.observed(),
         };
         if observed.state == State::Deleted {
-            self.forget(id);
+            let _ = tokio::time::timeout(RECORD_BOUND, self.forget(id)).await;
         }
         observed
     }
@@ -205,7 +229,7 @@ impl Supervisor {
         Ok((connection.ok_or_else(|| ending(&handle.observed()))?, talking))
     }
 
-    /// Removes images that neither control nor a sandbox of this node needs, or says which those would be.
+    /// Removes images and layers that neither control nor a sandbox of this node needs, or says which those would be.
     ///
     /// # Errors
     /// When the disk refuses.
@@ -216,7 +240,7 @@ impl Supervisor {
         let mut needed: BTreeSet<Digest> = order.keep.iter().cloned().collect();
         needed.extend(alive.map(|handle| handle.record.spec.image.clone()));
         let idle = Duration::from_secs(order.idle_seconds_min);
-        let taken = artifact::prune::take_away(&self.node.images, &needed, idle, order.dry_run)?;
+        let taken = self.node.puller.take_away(&needed, idle, order.dry_run)?;
         drop(handles);
         Ok(taken.free())
     }
@@ -283,6 +307,17 @@ impl Supervisor {
         self.lock().insert(id.clone(), handle);
     }
 
+    async fn end_those_without_a_disk(&self, full: bool) {
+        for (id, seen) in self.node.engine.failed_disks().await {
+            let Some(handle) = self.get(&id) else { continue };
+            let shortage = self.node.room.shortage();
+            let shortage = shortage.map(|shortage| format!("; {shortage}")).unwrap_or_default();
+            let evidence = format!("the host could not keep what was written inside: {seen}{shortage}");
+            tracing::error!(sandbox = %id, evidence, "its disk failed");
+            handle.send(Command::DiskFailed { full, evidence }).await;
+        }
+    }
+
     fn is_alive(&self, id: &SandboxId) -> bool {
         self.observed(id).is_some_and(|observed| observed.state != State::Deleted)
     }
@@ -292,18 +327,18 @@ impl Supervisor {
     }
 
     /// Drops the record of a sandbox that is gone.
-    fn forget(&self, id: &SandboxId) {
+    async fn forget(&self, id: &SandboxId) {
         self.lock().remove(id);
-        if let Err(error) = self.node.records.remove(id) {
+        if let Err(error) = self.node.scribe.remove(id).await {
             tracing::warn!(sandbox = %id, %error, "its record cannot be removed");
         }
     }
 
-    fn forget_the_long_dead(&self) {
+    async fn forget_the_long_dead(&self) {
         let now = self.node.clock.wall_ms();
         for record in self.node.records.load().unwrap_or_default() {
             if matches!(record.phase, Phase::Deleted { at_wall_ms, .. } if at_wall_ms + TOMBSTONE_MS < now) {
-                self.forget(&record.id);
+                self.forget(&record.id).await;
             }
         }
     }
@@ -358,9 +393,28 @@ async fn sweep(supervisor: std::sync::Weak<Supervisor>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         match supervisor.upgrade() {
-            Some(supervisor) => supervisor.forget_the_long_dead(),
+            Some(supervisor) => supervisor.forget_the_long_dead().await,
             None => return,
         }
+    }
+}
+
+/// Ends sandboxes whose disk the host could not keep: what they read is not what they wrote, and nothing tells them.
+async fn watch_disks(supervisor: std::sync::Weak<Supervisor>) {
+    let (mut looks_left, mut pauses) = (0, 0);
+    loop {
+        tokio::time::sleep(ROOM_INTERVAL).await;
+        let Some(supervisor) = supervisor.upgrade() else { return };
+        if supervisor.node.room.shortage().is_some() {
+            looks_left = DISK_LOOKS;
+        }
+        pauses += 1;
+        if looks_left == 0 && pauses < DISK_LOOKS {
+            continue;
+        }
+        pauses = 0;
+        supervisor.end_those_without_a_disk(looks_left > 0).await;
+        looks_left = looks_left.saturating_sub(1);
     }
 }
 
@@ -414,6 +468,21 @@ pub fn stale(generation: u64, seen: u64) -> NodeError {
 pub fn ending(observed: &Observed) -> NodeError {
     let reason = observed.death.as_ref().map_or("unknown", |death| death.reason.as_str());
     NodeError::new(NodeErrorCode::WrongState, format!("the sandbox is {}: {reason}", observed.state))
+}
+
+fn unwritten(error: io::Error) -> NodeError {
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => NodeErrorCode::StorageFull,
+        _ => NodeErrorCode::Internal,
+    };
+    NodeError::new(code, format!("the sandbox's record cannot be written on the node: {error}"))
+}
+
+fn slow_record() -> NodeError {
+    let bound = RECORD_BOUND.as_secs();
+    let message =
+        format!("the node's disk did not take the sandbox's record within {bound} s; ask again later");
+    NodeError::new(NodeErrorCode::Timeout, message)
 }
 
 fn random_token() -> Result<String, NodeError> {

@@ -76,6 +76,8 @@ pub enum Reason {
     Timeout,
     /// The sandbox as a whole used more memory than its limit and the agent could not prevent it.
     OutOfMemory,
+    /// The host's disk was full, so what had been written inside was lost: its files are not to be trusted.
+    DiskFull,
     /// The engine's process ended without being asked to.
     EngineLost,
     /// The agent stopped answering while the engine still ran.
@@ -93,6 +95,7 @@ impl Reason {
             Reason::Deleted => "deleted",
             Reason::Timeout => "timeout",
             Reason::OutOfMemory => "out_of_memory",
+            Reason::DiskFull => "disk_full",
             Reason::EngineLost => "engine_lost",
             Reason::AgentLost => "agent_lost",
             Reason::CreateFailed => "create_failed",

@@ -12,6 +12,7 @@ pub mod operations;
 pub mod processes;
 pub mod pty;
 mod sse;
+pub mod templates;
 pub mod watch;
 
 use serde_json::{Value, json};

@@ -69,14 +69,13 @@ impl Fetch<'_> {
     }
 
     async fn fetch_from_any(&self, partial: &mut Option<Partial>) -> Pulled<()> {
-        let (upstream, mirrors) = self.repository.places().split_last().expect("a registry is among them");
-        for mirror in mirrors {
+        for mirror in self.repository.mirrors() {
             match self.fetch_from(mirror, true, partial).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => passed_over(mirror, &failure.message),
             }
         }
-        self.fetch_from(upstream, false, partial).await
+        self.fetch_from(self.repository.upstream(), false, partial).await
     }
 
     async fn open(&self) -> Pulled<Partial> {

@@ -10,6 +10,7 @@
 mod fetch;
 mod flight;
 mod partial;
+mod prune;
 mod tail;
 
 use std::collections::HashMap;

@@ -52,9 +52,8 @@ impl Registries {
     ) -> Pulled<Repository> {
         let settings = self.settings();
         let mirrors = settings.mirrors.iter().filter(|mirror| mirror.host == reference.registry);
-        let mut places =
-            mirrors.map(|mirror| mirror_place(mirror.url.url(), reference)).collect::<Pulled<Vec<_>>>()?;
-        places.push(Place {
+        let mirrors = mirrors.map(|mirror| mirror_place(&mirror.url.url()?, reference));
+        let upstream = Place {
             base: base_url(settings, &reference.registry)?,
             visitor: Visitor {
                 registry: reference.registry.clone(),
@@ -62,8 +61,8 @@ impl Registries {
                 credentials: credentials.map(|credentials| Arc::new(Keyed::new(credentials))),
                 is_operators: false,
             },
-        });
-        Ok(Repository { shared: self.0.clone(), places: places.into(), registry: reference.registry.clone() })
+        };
+        Ok(Repository { shared: self.0.clone(), mirrors: mirrors.collect::<Pulled<_>>()?, upstream })
     }
 }
 
@@ -116,8 +115,8 @@ impl Place {
 #[derive(Clone)]
 pub(crate) struct Repository {
     shared: Arc<Shared>,
-    places: Arc<[Place]>,
-    registry: String,
+    mirrors: Arc<[Place]>,
+    upstream: Place,
 }
 
 /// A document, and what its registry says it is.
@@ -141,11 +140,17 @@ impl Repository {
 
     /// The registry it is in, as references name it.
     pub(crate) fn registry(&self) -> &str {
-        &self.registry
+        &self.upstream.visitor.registry
     }
 
-    pub(crate) fn places(&self) -> &[Place] {
-        &self.places
+    /// Where it is looked for first.
+    pub(crate) fn mirrors(&self) -> &[Place] {
+        &self.mirrors
+    }
+
+    /// Where it is.
+    pub(crate) fn upstream(&self) -> &Place {
+        &self.upstream
     }
 
     /// The manifest or index of this tag or digest.
@@ -208,15 +213,14 @@ impl Repository {
         &'a self,
         attempt: impl Fn(&'a Place) -> BoxFuture<'a, Result<T, Trouble>>,
     ) -> Pulled<T> {
-        let (upstream, mirrors) = self.places.split_last().expect("the registry itself is among them");
         let patience = &self.settings().patience;
-        for mirror in mirrors {
+        for mirror in self.mirrors.iter() {
             match persist(patience.with_mirrors(), || attempt(mirror)).await {
                 Ok(value) => return Ok(value),
                 Err(failure) => passed_over(mirror, &failure.message),
             }
         }
-        persist(patience.clone(), || attempt(upstream)).await
+        persist(patience.clone(), || attempt(&self.upstream)).await
     }
 
     /// What a place answers, once it has seen what it wants to see.

@@ -36,6 +36,7 @@ pub(super) async fn make(
 ) -> Pulled<BuiltImage> {
     let manifest = &resolved.image.digest;
     if let Some(image) = shared.images.by_manifest(manifest) {
+        image.touch();
         return Ok(built(image, false));
     }
     let work = async {
@@ -196,10 +197,14 @@ async fn check_kept(shared: &Shared, layer: &Layer, failure: PullFailure) -> Sto
 }
 
 async fn install(shared: &Shared, draft: Draft, digest: Digest, resolved: &Resolved) -> Pulled<Image> {
+    let layers = match &resolved.layers {
+        Layers::Registry(layers) => layers.iter().map(|layer| layer.digest.clone()).collect(),
+        Layers::Local(_) => Vec::new(),
+    };
     let (images, resolved) = (shared.images.clone(), resolved.image.clone());
     let installed = blocking("install an image", move || {
         let image = images.install(draft, &digest, &resolved.config)?;
-        images.remember_manifest(&resolved.digest, &image.digest)?;
+        images.remember_manifest(&resolved.digest, &image.digest, &layers)?;
         Ok(image)
     });
     installed.await.map_err(|error| own(&error))

@@ -7,18 +7,20 @@
 mod flight;
 mod make;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use wire::image::Digest;
-use wire::node::{BuiltImage, PullEvent, PullFailure, PullImage};
+use wire::node::{BuiltImage, PullEvent, PullFailure, PullImage, ResolvedImage};
 
 use self::flight::{State, ended};
 use crate::blob::Blobs;
 use crate::oci::Settings;
 use crate::oci::registry::Registries;
+use crate::prune::{self, Taken};
 use crate::source::{Origin, Resolved};
 use crate::{Error, Images, Result};
 
@@ -62,6 +64,24 @@ impl Puller {
             flights: Mutex::default(),
         };
         Ok(Self(Arc::new(shared)))
+    }
+
+    /// What an order's image is: its manifest and configuration are read and verified, and no layer is fetched.
+    ///
+    /// # Errors
+    /// As [`Puller::pull`].
+    pub async fn resolve(&self, order: &PullImage) -> std::result::Result<ResolvedImage, PullFailure> {
+        let origin = Origin::of(order, &self.0.registries).await?;
+        Ok(origin.resolve(&self.0.registries).await?.image)
+    }
+
+    /// Takes away images that are not needed and have been idle for so long, and layers that no image has which is left;
+    /// or says which those would be.
+    ///
+    /// # Errors
+    /// When the disk refuses; what was taken away until then goes all the same.
+    pub fn take_away(&self, needed: &BTreeSet<Digest>, idle_min: Duration, dry_run: bool) -> Result<Taken> {
+        prune::take_away(&self.0.images, &self.0.blobs, needed, idle_min, dry_run)
     }
 
     /// Pulls an image, and tells how it goes: that it is resolved, and its progress. Dropped, it goes on.

@@ -25,7 +25,7 @@ const INDEX_DEPTH_MAX: usize = 3;
 
 /// A place that has an image.
 pub(crate) enum Origin {
-    Registry(Repository, Reference),
+    Registry(Box<Repository>, Reference),
     Layout(Layout),
     Archive(Archive),
 }
@@ -58,7 +58,7 @@ impl Origin {
         match source {
             ImageSource::Registry(reference) => {
                 let repository = registries.repository(&reference, order.credentials.clone())?;
-                Ok(Self::Registry(repository, reference))
+                Ok(Self::Registry(Box::new(repository), reference))
             }
             ImageSource::OciLayout { path, tag } => Layout::open(settings, path, tag).await.map(Self::Layout),
             ImageSource::DockerArchive { path } => Archive::open(settings, path).await.map(Self::Archive),

@@ -67,6 +67,9 @@ pub async fn metrics(State(app): State<App>) -> Result<Response> {
         let count = counts.get(&state).copied().unwrap_or(0);
         metrics::gauge!("atoll_sandboxes", "state" => state.as_str()).set(count as f64);
     }
+    if let Ok(bytes) = app.store.place().free_bytes() {
+        metrics::gauge!("atoll_disk_free_bytes").set(bytes as f64);
+    }
     for (kind, count) in leaks_by_kind(&app) {
         metrics::gauge!("atoll_leaks", "kind" => kind).set(count as f64);
     }

@@ -32,12 +32,14 @@ pub async fn build_system(State(door): State<Door>, Json(order): Json<BuildSyste
 pub async fn pull(State(door): State<Door>, Json(order): Json<PullImage>) -> Response {
     let (events, receiver) = mpsc::channel(PROGRESS_LINES_MAX);
     tokio::spawn(async move {
+        let puller = &door.supervisor.node.puller;
         let tell = |event: PullEvent| drop(events.try_send(event));
-        let outcome = match door.supervisor.node.puller.pull(&order, tell).await {
-            Ok(built) => PullEvent::Done(built),
-            Err(failure) => PullEvent::Failed(failure),
+        let outcome = if order.resolve_only {
+            puller.resolve(&order).await.map(PullEvent::Resolved)
+        } else {
+            puller.pull(&order, tell).await.map(PullEvent::Done)
         };
-        drop(events.send(outcome).await);
+        drop(events.send(outcome.unwrap_or_else(PullEvent::Failed)).await);
     });
     lines(receiver)
 }

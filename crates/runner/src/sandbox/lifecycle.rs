@@ -66,6 +66,13 @@ pub enum Event {
         /// What was seen.
         evidence: String,
     },
+    /// The host could not keep what was written inside: what is read there is not what was written.
+    DiskFailed {
+        /// For want of room.
+        full: bool,
+        /// What was seen.
+        evidence: String,
+    },
     /// Its agent stopped answering.
     AgentLost(String),
     /// Somebody wants a snapshot of it; it goes on afterwards.
@@ -126,6 +133,7 @@ impl Life {
             Event::Delete(reason) => self.die(reason, String::new()),
             Event::TimeUp => self.time_up(),
             Event::EngineExited { out_of_memory, evidence } => self.engine_exited(out_of_memory, evidence),
+            Event::DiskFailed { full, evidence } => self.disk_failed(full, evidence),
             Event::AgentLost(evidence) => self.agent_lost(evidence),
             Event::Snapshot => self.capture(false),
             Event::Pause => self.capture(true),
@@ -178,6 +186,14 @@ impl Life {
 
     fn engine_exited(&mut self, out_of_memory: bool, evidence: String) -> Option<Work> {
         let reason = if out_of_memory { Reason::OutOfMemory } else { Reason::EngineLost };
+        match self.state {
+            State::Running | State::Snapshotting => self.die(reason, evidence),
+            _ => None,
+        }
+    }
+
+    fn disk_failed(&mut self, full: bool, evidence: String) -> Option<Work> {
+        let reason = if full { Reason::DiskFull } else { Reason::EngineLost };
         match self.state {
             State::Running | State::Snapshotting => self.die(reason, evidence),
             _ => None,
@@ -266,6 +282,7 @@ mod tests {
             Just(Event::TimeUp),
             (any::<bool>(), text())
                 .prop_map(|(out_of_memory, evidence)| Event::EngineExited { out_of_memory, evidence }),
+            (any::<bool>(), text()).prop_map(|(full, evidence)| Event::DiskFailed { full, evidence }),
             text().prop_map(Event::AgentLost),
             Just(Event::Snapshot),
             Just(Event::Pause),
@@ -475,6 +492,15 @@ mod tests {
         let exited = Event::EngineExited { out_of_memory: true, evidence: "oom_kill 1".into() };
         let life = after(&[Event::CameUp, exited]);
         assert_eq!(life.death().map(|death| death.reason), Some(Reason::OutOfMemory));
+    }
+
+    #[test]
+    fn a_disk_that_lost_what_was_written_ends_it_and_says_whether_there_was_room() {
+        for (full, reason) in [(true, Reason::DiskFull), (false, Reason::EngineLost)] {
+            let failed = Event::DiskFailed { full, evidence: "13 errors".into() };
+            let life = after(&[Event::CameUp, failed]);
+            assert_eq!(life.death().map(|death| death.reason), Some(reason));
+        }
     }
 
     #[test]

@@ -4,5 +4,6 @@
 pub mod lifecycle;
 pub mod pulse;
 pub mod record;
+pub mod scribe;
 pub mod talk;
 pub mod task;

@@ -50,6 +50,13 @@ pub enum Command {
     Delete(Reason),
     /// A newer wish has been seen.
     Generation(u64),
+    /// The host could not keep what it wrote.
+    DiskFailed {
+        /// For want of room.
+        full: bool,
+        /// What was seen.
+        evidence: String,
+    },
     /// Its time is up at another moment than it was to be. Answered when the record says so.
     Deadline(PutDeadline, oneshot::Sender<Result<Observed, NodeError>>),
 }
@@ -221,7 +228,7 @@ impl Task {
     async fn run(mut self, mut mailbox: mpsc::Receiver<Command>, work: Option<Work>) {
         let mut doing = match work {
             Some(Work::TearDown) => {
-                self.remember();
+                self.remember().await;
                 self.tear_downs += 1;
                 Some(bury(self.node.clone(), self.record.id.clone()))
             }
@@ -229,8 +236,8 @@ impl Task {
         };
         while !(self.life.state() == State::Deleted && doing.is_none()) {
             let event = tokio::select! {
-                result = finished(&mut doing) => self.finish(result),
-                Some(command) = mailbox.recv() => self.command(command),
+                result = finished(&mut doing) => self.finish(result).await,
+                Some(command) = mailbox.recv() => self.command(command).await,
                 exit = ended(&self.machine) => Some(self.exited(exit)),
                 result = finished(&mut self.redial) => self.redialled(result),
                 event = finished(&mut self.pulse) => Some(event),
@@ -256,7 +263,7 @@ impl Task {
         if changed {
             if self.life.state() != State::Running {
                 self.hang_up();
-                self.remember();
+                self.remember().await;
             }
             self.node.faults.reached(self.life.state().as_str()).await;
             self.publish();
@@ -279,7 +286,7 @@ impl Task {
         }
     }
 
-    fn finish(&mut self, outcome: Outcome) -> Option<Event> {
+    async fn finish(&mut self, outcome: Outcome) -> Option<Event> {
         match outcome {
             Outcome::Event(event) => Some(event),
             // A delete came first: it needs neither the machine nor the agent.
@@ -289,7 +296,7 @@ impl Task {
                 self.record.phase =
                     Phase::Running { deadline_boot_ms: self.node.clock.boot_ms() + timeout_ms };
                 // One that is not written down would be taken for half made by the next process, and buried.
-                if let Err(error) = self.node.records.write(&self.record) {
+                if let Err(error) = self.node.scribe.write(&self.record).await {
                     return Some(Event::BringUpFailed(format!("its record cannot be written: {error}")));
                 }
                 self.steps = steps;
@@ -300,26 +307,27 @@ impl Task {
         }
     }
 
-    fn command(&mut self, command: Command) -> Option<Event> {
+    async fn command(&mut self, command: Command) -> Option<Event> {
         match command {
             Command::Delete(reason) => Some(Event::Delete(reason)),
             Command::Generation(generation) => {
                 self.record.generation = self.record.generation.max(generation);
-                self.remember();
+                self.remember().await;
                 self.publish();
                 None
             }
             Command::Deadline(put, answer) => {
                 // Whoever asked may have gone; what is written holds all the same.
-                let _ = answer.send(self.put_deadline(&put));
+                let _ = answer.send(self.put_deadline(&put).await);
                 None
             }
+            Command::DiskFailed { full, evidence } => Some(Event::DiskFailed { full, evidence }),
         }
     }
 
     /// Ends it at another moment than planned. What the record does not say has not happened: the next process would
     /// not know it.
-    fn put_deadline(&mut self, put: &PutDeadline) -> Result<Observed, NodeError> {
+    async fn put_deadline(&mut self, put: &PutDeadline) -> Result<Observed, NodeError> {
         let sight = Sight::of(&self.life, &self.record, &self.steps).said(&*self.node.clock);
         if put.generation < self.record.generation {
             return Err(stale(put.generation, self.record.generation));
@@ -334,7 +342,7 @@ impl Task {
         let mut record = self.record.clone();
         record.generation = put.generation;
         record.phase = Phase::Running { deadline_boot_ms };
-        self.node.records.write(&record).map_err(|error| {
+        self.node.scribe.write(&record).await.map_err(|error| {
             NodeError::new(NodeErrorCode::Internal, format!("its record cannot be written: {error}"))
         })?;
         self.record = record;
@@ -381,7 +389,7 @@ impl Task {
     }
 
     /// Brings the record up to the life.
-    fn remember(&mut self) {
+    async fn remember(&mut self) {
         match (self.life.state(), self.life.death()) {
             (State::Deleted, Some(death)) => {
                 self.record.phase =
@@ -390,7 +398,7 @@ impl Task {
             (_, Some(death)) => self.record.phase = Phase::Deleting { death: death.clone() },
             (_, None) => {}
         }
-        if let Err(error) = self.node.records.write(&self.record) {
+        if let Err(error) = self.node.scribe.write(&self.record).await {
             // The old record still names the sandbox, so nothing of it can be lost sight of.
             tracing::error!(sandbox = %self.record.id, %error, "its record cannot be written");
         }

@@ -255,6 +255,8 @@ pub enum NodeErrorCode {
     Stale,
     /// The node is full.
     NoCapacity,
+    /// The node's disk is, or nearly so.
+    StorageFull,
     /// The request makes no sense.
     Invalid,
     /// The engine failed; the sandbox's death says how.
@@ -274,6 +276,7 @@ impl NodeErrorCode {
             Self::NotFound => 404,
             Self::WrongState | Self::Stale => 409,
             Self::NoCapacity => 503,
+            Self::StorageFull => 507,
             Self::Invalid => 400,
             Self::EngineFailed | Self::GuestUnreachable => 502,
             Self::Timeout => 504,

@@ -41,8 +41,8 @@ pub(crate) async fn login(
     registry: &str,
     principal: Principal<'_>,
 ) -> Result<(Login, Duration), Trouble> {
-    let endpoint = http.settings().azure_login_endpoint.url();
-    let is_operators = endpoint.as_str() != defaults::AZURE_LOGIN_ENDPOINT;
+    let configured = &http.settings().azure_login_endpoint;
+    let (endpoint, is_operators) = (&configured.url()?, !configured.is(defaults::AZURE_LOGIN_ENDPOINT));
     if !is_operators && !is_azure(registry) {
         let message = format!("{registry} is no registry of Azure (….azurecr.io)");
         return Err(refused(format!("{message}; its credentials are not sent elsewhere")).into());

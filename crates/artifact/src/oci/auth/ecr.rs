@@ -14,6 +14,7 @@ use super::sigv4::{Signed, Signer, date};
 use super::token::{ANSWER_BYTES_MAX, expect_ok};
 use crate::oci::failure::{Pulled, Trouble, invalid, refused};
 use crate::oci::http::{Ask, Http, read_bounded};
+use crate::oci::settings::Endpoint;
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 const TARGET: &str = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken";
@@ -40,7 +41,7 @@ pub(crate) async fn login(
     region: Option<&str>,
     signer: Signer<'_>,
 ) -> Result<(Login, Duration), Trouble> {
-    let configured = http.settings().ecr_endpoint.as_ref().map(|endpoint| endpoint.url().clone());
+    let configured = http.settings().ecr_endpoint.as_ref().map(Endpoint::url).transpose()?;
     let home = home(registry);
     if home.is_none() && configured.is_none() {
         let message = format!("{registry} is no registry of AWS (ACCOUNT.dkr.ecr.REGION.amazonaws.com)");

@@ -50,8 +50,8 @@ struct Granted {
 
 /// A login for this registry.
 pub(crate) async fn login(http: &Http, registry: &str, key_file: &str) -> Result<(Login, Duration), Trouble> {
-    let endpoint = http.settings().gcp_token_endpoint.url();
-    let is_operators = endpoint.as_str() != defaults::GCP_TOKEN_ENDPOINT;
+    let configured = &http.settings().gcp_token_endpoint;
+    let (endpoint, is_operators) = (&configured.url()?, !configured.is(defaults::GCP_TOKEN_ENDPOINT));
     if !is_operators && !is_google(registry) {
         let message = format!("{registry} is no registry of Google (…pkg.dev, …gcr.io)");
         return Err(refused(format!("{message}; its credentials are not sent elsewhere")).into());

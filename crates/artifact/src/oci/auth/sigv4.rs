@@ -1,8 +1,8 @@
 //! Requests to AWS, signed (Signature Version 4).
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use ring::hmac;
 use sha2::{Digest as _, Sha256};
 
 /// A key of AWS.
@@ -48,9 +48,7 @@ impl Signer<'_> {
 }
 
 fn hmac(key: &[u8], text: &str) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length will do");
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes().to_vec()
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
 }
 
 #[cfg(test)]
