@@ -216,13 +216,3 @@ impl IntoResponse for Error {
         response
     }
 }
-
-/// For paths that are not there.
-pub async fn no_such_route() -> Error {
-    Error::NoSuchRoute
-}
-
-/// For methods that a path does not have.
-pub async fn method_not_allowed() -> Error {
-    Error::MethodNotAllowed
-}

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use sqlx::{FromRow, Sqlite, Transaction};
-use wire::id::{NodeId, SandboxId, TeamId};
+use wire::id::{NodeId, SandboxId, TeamId, TemplateId};
 use wire::node::Capacity;
 use wire::sandbox::State;
 
@@ -250,6 +250,15 @@ impl Store {
         rows.iter()
             .map(|(state, count)| Ok((parse(state, from_word(state))?, count.unsigned_abs())))
             .collect()
+    }
+
+    /// How many a team has of each template, the deleted left out.
+    pub async fn sandboxes_by_template(&self, team: &TeamId) -> Result<HashMap<TemplateId, u64>> {
+        let sql = "SELECT template_id, COUNT(*) FROM sandboxes WHERE team_id = $1 AND observed <> 'deleted' \
+                   GROUP BY template_id";
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as(sql).bind(team.as_str()).fetch_all(&self.readers).await?;
+        rows.iter().map(|(id, count)| Ok((parse(id, id.parse())?, count.unsigned_abs()))).collect()
     }
 
     /// Removes records of sandboxes gone before this time, except those an idempotency key still points at.

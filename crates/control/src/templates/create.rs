@@ -5,11 +5,11 @@ use std::sync::Arc;
 use wire::id::TemplateId;
 use wire::image::{ImageConfig, RegistryCredentials};
 use wire::node::PullImage;
-use wire::public::template::{PullMode, Template, TemplateSpec, TemplateState, Visibility};
+use wire::public::template::{PullMode, TemplateSpec, TemplateState, Visibility};
 use wire::sandbox::{Boot, signal};
 
 use super::record::{Image, Scope, Spec, TemplateRecord};
-use super::{credentials, present, pull, require_operator_for};
+use super::{credentials, pull, require_operator_for};
 use crate::entropy;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
@@ -31,7 +31,7 @@ pub struct Order {
 }
 
 /// Makes a template.
-pub async fn create(fleet: &Arc<Fleet>, caller: &Caller, order: Order) -> Result<Template> {
+pub async fn create(fleet: &Arc<Fleet>, caller: &Caller, order: Order) -> Result<TemplateRecord> {
     let scope = Scope::from(order.visibility);
     require_operator_for(caller, scope)?;
     // Before anything is fetched, and once more when it is written.
@@ -48,7 +48,7 @@ pub async fn create(fleet: &Arc<Fleet>, caller: &Caller, order: Order) -> Result
     fleet.store.add_template(&record, &fleet.limits.team).await?;
     tracing::info!(template = %record.id, name = record.name, state = %record.state, "made");
     pull::start(fleet, &record, Some(begun));
-    Ok(present(fleet, record))
+    Ok(record)
 }
 
 fn record(
