@@ -16,6 +16,8 @@ use super::fault::Fault;
 use super::{Shared, digest_of};
 use crate::web::{Asked, Body, answer, json, with_header};
 
+/// Times that a connection has to send what is there before it breaks.
+const PAUSES: usize = 50;
 /// Bytes sent at a time.
 const PIECE_BYTES: usize = 16 * 1024;
 
@@ -96,7 +98,13 @@ fn body_of(bytes: Vec<u8>, fault: Option<Fault>) -> Body {
     match fault {
         Some(Fault::BreakAfter(at)) => {
             let sent = pieces(bytes.slice(..at.min(bytes.len())));
-            let end = stream::once(async { Err(io::Error::other("a test asks for it")) });
+            let end = stream::once(async {
+                // A body that pauses is sent as far as it is there.
+                for _ in 0..PAUSES {
+                    tokio::task::yield_now().await;
+                }
+                Err(io::Error::other("a test asks for it"))
+            });
             BodyExt::boxed(StreamBody::new(sent.chain(end)))
         }
         Some(Fault::HoldAfter(at, release)) => {
