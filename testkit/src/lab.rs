@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use artifact::pull::Puller;
+use artifact::system::Packages;
 use control::Control;
 use engine::steps::Faults;
 use runner::Runner;
@@ -17,15 +19,17 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wire::id::NodeId;
-use wire::node::Capacity;
-use wire::sandbox::defaults;
+use wire::id::{NodeId, SandboxId};
+use wire::node::{Capacity, NodeError, Observed, PutSandbox, SandboxSpec};
+use wire::sandbox::{Boot, Resources, defaults};
 
 use crate::clock::ManualClock;
 use crate::http::Client;
-use crate::images;
 use crate::machines::Kind;
+use crate::{bins, images};
 
+/// Where a story asks for steps to be held.
+const HOLDS: &str = "holds";
 /// A part of the lab has so long to stop.
 const STOP_BOUND: Duration = Duration::from_secs(30);
 /// What a story waits for has so long to happen.
@@ -39,6 +43,7 @@ pub struct Builder {
     disk_mib: u32,
     processes_max: u32,
     silence_max: Duration,
+    registries: artifact::oci::Settings,
 }
 
 /// A fleet: one control, one node, an engine.
@@ -79,6 +84,7 @@ impl Lab {
             disk_mib: defaults::DISK_MIB,
             processes_max: defaults::PROCESSES_MAX,
             silence_max: EVENTUALLY_BOUND,
+            registries: artifact::oci::Settings::default(),
         }
     }
 }
@@ -108,6 +114,12 @@ impl Builder {
         self
     }
 
+    /// A node that may speak to these registries ([`crate::registry::Registry::settings`]).
+    pub fn registries(mut self, registries: artifact::oci::Settings) -> Self {
+        self.registries = registries;
+        self
+    }
+
     /// Starts it, with the template built.
     ///
     /// # Panics
@@ -125,7 +137,7 @@ impl Builder {
         let mut lab = Lab {
             api: Client::new(format!("http://{address}"), key.clone()),
             clock: Arc::default(),
-            faults: Faults::default(),
+            faults: Faults::holding(Some(dir.path().join(HOLDS))),
             kind: self.kind,
             key,
             address,
@@ -160,13 +172,16 @@ impl Lab {
             Kind::Fake => images::nominal(&self.dir.path().join("images"))?,
             Kind::Gvisor => images::real().await?,
         };
+        let unpacker = vec![bins::atoll().into(), "role".into(), "unpacker".into()];
         let runner = Runner::open(runner::Config {
             id: NodeId::from_entropy([1; 20]),
             records_dir: self.dir.path().join("records"),
+            puller: Puller::open(images.clone(), self.builder.registries.clone(), unpacker)?,
             images,
             engine: self.kind.open(self.dir.path(), self.faults.clone())?,
             clock: self.clock.clone(),
             capacity: self.builder.capacity,
+            disk_reserve_mib: 0,
             bring_ups_max: 4,
             doze_after: Some(Duration::from_millis(200)),
             pulse: Pulse { silence_max: self.builder.silence_max },
@@ -199,6 +214,7 @@ impl Lab {
             nodes: vec![control::NodeAddress { socket: self.node_socket() }],
             clock: self.clock.clone(),
             first_key: Some(self.key.clone()),
+            secrets_keys: None,
             limits: control::Limits {
                 disk_mib: self.builder.disk_mib,
                 processes_max: self.builder.processes_max,
@@ -213,12 +229,53 @@ impl Lab {
         Ok(())
     }
 
+    /// From now on the node is held once it has reached this step, until [`Hold::release`].
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn hold(&self, step: &str) -> Hold {
+        let directory = self.dir.path().join(HOLDS);
+        std::fs::create_dir_all(&directory).expect("a directory for holds");
+        std::fs::write(directory.join(step), "").expect("a hold");
+        Hold(directory.join(format!("{step}.held")))
+    }
+
     /// The node's own view, past control.
     ///
     /// # Panics
     /// When the node is stopped.
     pub fn runner(&self) -> &Runner {
         &self.node.as_ref().expect("the node runs").runner
+    }
+
+    /// Makes a sandbox of the template's image past control, with this to start with: what it is once it is settled.
+    /// Control knows nothing of it, and must be stopped, or it would dismiss the stranger.
+    ///
+    /// # Errors
+    /// As [`runner::supervisor::Supervisor::put`].
+    ///
+    /// # Panics
+    /// When the template is not built.
+    pub async fn put(&self, id: &SandboxId, boot: Boot) -> Result<Observed, NodeError> {
+        let supervisor = self.runner().supervisor();
+        let recipe = artifact::recipe::Recipe::named(images::TEMPLATE).expect("the recipe is known");
+        let image = artifact::system::found(&supervisor.node.images, &recipe, Packages::Preferred)
+            .expect("the template is built");
+        let spec = SandboxSpec {
+            image: image.digest,
+            resources: Resources {
+                vcpu: defaults::VCPU,
+                memory_mib: defaults::MEMORY_MIB,
+                disk_mib: self.builder.disk_mib,
+                processes_max: self.builder.processes_max,
+            },
+            timeout_seconds: defaults::TIMEOUT_SECONDS,
+            env: image.config.env.unwrap_or_default(),
+            workdir: image.config.working_dir,
+            user: image.config.user,
+            boot: Some(boot),
+        };
+        supervisor.put(id.clone(), PutSandbox { generation: 1, spec }).await
     }
 
     /// Where everything of this lab is.
@@ -262,6 +319,24 @@ impl Drop for Lab {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         drop(std::thread::spawn(move || runtime.map(|runtime| runtime.block_on(clean_up))).join());
+    }
+}
+
+/// A step at which the node is held.
+pub struct Hold(PathBuf);
+
+impl Hold {
+    /// Waits until the step is reached.
+    pub async fn reached(&self) {
+        eventually("the step is reached", async || self.0.exists()).await;
+    }
+
+    /// Lets the node go on.
+    ///
+    /// # Panics
+    /// When it is not held.
+    pub fn release(self) {
+        std::fs::remove_file(self.0).expect("it is held");
     }
 }
 

@@ -3,11 +3,14 @@
 
 pub mod bins;
 pub mod clock;
+pub mod cloud;
 pub mod host;
 pub mod http;
 pub mod images;
 pub mod lab;
 pub mod machines;
+pub mod registry;
 pub mod server;
 pub mod socket;
 pub mod tcg;
+pub mod web;

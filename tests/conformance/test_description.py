@@ -77,6 +77,16 @@ def is_late(case):
     return not is_first and time.monotonic() - began > TOTAL_SECONDS_MAX
 
 
+def keep_at_home(case):
+    """A source that is made up may be somebody's: nobody is asked for it. And images here are those of other tests, too."""
+    if case.operation.path.startswith("/v1/template") and isinstance(case.body, dict) and "uri" in case.body:
+        if isinstance(case.body["uri"], str):
+            case.body["uri"] = "oci:/nowhere"
+    if case.operation.path == "/v1/templates/prune":
+        body = case.body if isinstance(case.body, dict) else {}
+        case.body = {**body, "dry_run": True}
+
+
 def is_endless(case):
     answers = case.operation.definition.raw["responses"].values()
     return any(ENDLESS in answer.get("content", {}) for answer in answers)
@@ -94,6 +104,7 @@ def is_endless(case):
 def test_answers_are_as_described(case, target):
     if "sandbox_id" in case.path_parameters and case.method != "DELETE":
         case.path_parameters["sandbox_id"] = target.sandbox()
+    keep_at_home(case)
     if is_endless(case):
         pytest.skip("answers for as long as it is listened to")
     if is_late(case):

@@ -1,7 +1,7 @@
 //! The command line against the real binary on the fake engine: what people type, what they see, what scripts get.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
@@ -437,6 +437,111 @@ fn programs_get_objects_and_people_get_tables() {
     office.server.stop();
 }
 
+/// Events as `--json` prints them: what each sandbox became, and why.
+fn became(line: &str) -> (String, String, Value) {
+    let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let text = |name: &str| event[name].as_str().unwrap().to_owned();
+    (text("sandbox_id"), text("state"), event["reason"].clone())
+}
+
+#[test]
+fn what_became_of_sandboxes_is_told_from_anywhere_on() {
+    let office = Office::open();
+    let (one, other) = (office.sandbox(), office.sandbox());
+    office.done(&["sandbox", "rm", &one]);
+    let lines = |arguments: &[&str]| -> Vec<String> {
+        let told = office.done(&[&["events", "--json"], arguments].concat());
+        told.lines().map(str::to_owned).collect()
+    };
+    let all = lines(&[]);
+    let of_one = lines(&["--sandbox", &one]);
+    let states: Vec<_> = of_one.iter().map(|line| became(line)).collect();
+    let expected = [("starting", Value::Null), ("running", Value::Null), ("deleting", json!("deleted"))];
+    let expected = expected.into_iter().chain([("deleted", json!("deleted"))]);
+    let expected: Vec<_> = expected.map(|(state, why)| (one.clone(), state.to_owned(), why)).collect();
+    assert_eq!(states, expected);
+    assert!(of_one.iter().all(|line| all.contains(line)) && all.len() > of_one.len(), "{all:?}");
+    assert_eq!(lines(&["--sandbox", &one, "--follow"]), of_one, "nothing follows its end");
+    assert_eq!(lines(&["--limit", "2"]), all[..2]);
+    let second: Value = serde_json::from_str(&all[1]).unwrap();
+    let after = second["id"].to_string();
+    assert_eq!(lines(&["--after", &after]), all[2..]);
+    assert_eq!(lines(&["--after", &after, "--follow", "--limit", "1"]), all[2..3]);
+    let last: Value = serde_json::from_str(of_one.last().unwrap()).unwrap();
+    assert_eq!(lines(&["--sandbox", &one, "--follow", "--after", &last["id"].to_string()]), [""; 0]);
+
+    let table = office.done(&["events", "--sandbox", &one]);
+    let (heading, end) = (table.lines().next().unwrap(), table.lines().last().unwrap());
+    assert!(heading.starts_with("TIME ") && heading.ends_with("SEEN"), "{table}");
+    assert!(end.contains(&one) && end.contains("deleted       deleted"), "{table}");
+    assert!(office.done(&["sandbox", "inspect", &one]).starts_with("reason   deleted\n"));
+    assert!(!office.done(&["sandbox", "inspect", &other]).starts_with("reason"));
+    for unknown in [SANDBOX, "sbx-999"] {
+        for follow in [&[][..], &["--follow"]] {
+            let refused = office.atoll(&[&["events", "--sandbox", unknown], follow].concat());
+            assert!(refused.code == Some(1) && refused.err.contains(unknown), "{refused:?}");
+        }
+    }
+    assert_eq!(office.atoll(&["events", "--limit", "0"]).code, Some(2));
+    office.server.stop();
+}
+
+#[test]
+fn whoever_follows_events_misses_none_when_the_server_is_started_again() {
+    let office = Office::open();
+    let mut child = office.piped(&["events", "--follow", "--json"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut next = || became(&lines.next().expect("it goes on"));
+    for _ in 0..2 {
+        let id = office.sandbox();
+        for state in ["starting", "running"] {
+            assert_eq!(next(), (id.clone(), state.to_owned(), Value::Null));
+        }
+        office.server.kill("control");
+        until("the server answers again", || office.atoll(&["sandbox", "ls"]).code == Some(0));
+        office.done(&["sandbox", "rm", &id]);
+        for state in ["deleting", "deleted"] {
+            assert_eq!(next(), (id.clone(), state.to_owned(), json!("deleted")));
+        }
+    }
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::INT).unwrap();
+    assert_eq!(ended(&mut child).code(), Some(130));
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("asking again") && said.lines().count() <= 2, "{said}");
+
+    let mut child = office.piped(&["events", "--follow"]);
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    reader.read_line(&mut String::new()).unwrap();
+    drop(reader);
+    assert_eq!(ended(&mut child).code(), Some(141), "it does not wait for something to write");
+    office.server.stop();
+}
+
+#[test]
+fn only_a_server_that_was_there_is_waited_for_and_not_one_that_says_no() {
+    let stream = json!({
+        "id": 1, "sandbox_id": SANDBOX, "state": "running", "at": "2026-01-01T00:00:00Z", "new": true,
+    });
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let liar = Liar::new(move |_, _| match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        0 => Some((200, format!(": ping\n\ndata: {stream}\nid: 1\n\ndata: {{\"half"))),
+        1 => Some((503, json!({ "message": "later", "code": "no_node" }).to_string())),
+        2 => None,
+        _ => Some((401, json!({ "message": "no", "code": "unauthorized" }).to_string())),
+    });
+    let told = liar.atoll(&["events", "--follow", "--json"]);
+    assert_eq!((told.code, told.out.lines().count()), (Some(1), 1), "{told:?}");
+    assert!(told.out.contains("\"new\":true") && told.err.contains("atoll: no\n"), "{told:?}");
+    let heard: Vec<String> = liar.heard().into_iter().map(|(asked, _)| asked).collect();
+    let again = "GET /v1/events?after=1&follow=true";
+    assert_eq!(heard, ["GET /v1/events?after=0&follow=true", again, again, again]);
+    let mut nobody = Command::new(bins::atoll());
+    nobody.args(["events", "--follow", "--url", "http://127.0.0.1:9", "--api-key", "any"]);
+    let refused = said(nobody.output().unwrap());
+    assert!(refused.code == Some(1) && refused.err.contains("is `atoll serve` running?"), "{refused:?}");
+}
+
 #[test]
 fn a_sandbox_is_given_more_time() {
     let body = json!({
@@ -489,6 +594,7 @@ fn what_cannot_be_is_said_with_what_may_help() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = atoll(&["completions", shell]);
         assert!(script.code == Some(0) && script.out.contains("whoami"), "{shell}");
+        assert!(script.out.contains("follow"), "{shell}");
     }
     let failing = |status: u16, code: &'static str| {
         Liar::new(move |_, _| Some((status, json!({ "message": "no\u{1b}[2J", "code": code }).to_string())))
@@ -520,4 +626,150 @@ fn what_cannot_be_is_said_with_what_may_help() {
         b"",
     );
     assert!(nobody.code == Some(125) && nobody.err.contains("is `atoll serve` running?"), "{nobody:?}");
+}
+
+/// A template as the API shows it, in this state.
+fn template(state: &str, more: Value) -> Value {
+    let mut template = json!({
+        "id": "tpl-aaaaaaaaaaaaaaaaaaaa", "name": "mine", "digest": format!("sha256:{}", "0".repeat(64)),
+        "image_config": {"working_dir": "/app", "user": ""}, "is_system": false, "version": 1,
+        "created_at": "2026-01-15T09:30:00Z", "updated_at": "2026-01-15T09:30:00Z", "visibility": "team",
+        "uri": "r.test/it:v1", "state": state,
+    });
+    template.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    template
+}
+
+/// A server whose template comes in steps, one each time it is looked at.
+fn pulling(steps: Vec<Value>) -> Liar {
+    let looks = std::sync::atomic::AtomicUsize::new(0);
+    Liar::new(move |asked, _| {
+        if asked.starts_with("POST") {
+            return Some((201, template("pulling", json!({})).to_string()));
+        }
+        let look = looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Some((200, steps[look.min(steps.len() - 1)].to_string()))
+    })
+}
+
+#[test]
+fn a_template_is_waited_for_and_how_far_it_is_is_told() {
+    let at =
+        |bytes: u64| json!({"progress": {"phase": "fetching", "bytes_done": bytes, "bytes_total": 4 << 20}});
+    let steps = vec![
+        template("pulling", at(0)),
+        template("pulling", at(1 << 20)),
+        template("pulling", at((1 << 20) + 1)),
+        template("ready", json!({})),
+    ];
+    let liar = pulling(steps.clone());
+    let said =
+        liar.atoll(&["template", "create", "mine", "r.test/it:v1", "--vcpu", "2", "--ready-port", "80"]);
+    assert_eq!((said.code, said.out.trim()), (Some(0), "tpl-aaaaaaaaaaaaaaaaaaaa"), "{said:?}");
+    assert_eq!(said.err, "  fetching: 0 B of 4.0 MiB, 0 %\n  fetching: 1.0 MiB of 4.0 MiB, 25 %\n");
+    let heard = liar.heard();
+    let body: Value = serde_json::from_str(&heard[0].1).unwrap();
+    let expect = json!({"name": "mine", "uri": "r.test/it:v1", "vcpu": 2,
+        "ready_check": {"port": 80, "timeout_seconds": 60}});
+    assert_eq!((heard[0].0.as_str(), body), ("POST /v1/template", expect));
+
+    let liar = pulling(steps.clone());
+    let said = liar.atoll(&["template", "create", "mine", "r.test/it:v1", "--no-wait"]);
+    assert_eq!((said.code, &said.err[..], liar.heard().len()), (Some(0), "", 2), "{said:?}");
+
+    let failure =
+        json!({"failure": {"code": "invalid_image", "message": "a layer is not what it should be"}});
+    let said = pulling(vec![steps[0].clone(), template("failed", failure)]).atoll(&[
+        "template",
+        "create",
+        "mine",
+        "r.test/it:v1",
+    ]);
+    assert_eq!((said.code, &said.out[..]), (Some(1), ""));
+    assert!(said.err.contains("a layer is not what it should be"), "{said:?}");
+
+    let mut command = Command::new(bins::atoll());
+    let liar = pulling(steps);
+    command.args(["template", "create", "mine", "r.test/it:v1", "--url", &liar.url(), "--api-key", "any"]);
+    let mut desk = Desk::new(command, 80, 24);
+    desk.until("fetching: 1.0 MiB of 4.0 MiB, 25 %");
+    desk.until("tpl-aaaaaaaaaaaaaaaaaaaa");
+    assert_eq!(desk.code(), Some(0));
+}
+
+#[test]
+fn secrets_of_a_registry_come_from_files_and_never_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (password, aws, bad) =
+        (folder.path().join("password"), folder.path().join("aws.json"), folder.path().join("bad.json"));
+    fs::write(&password, "hunter2\n").unwrap();
+    fs::write(&aws, r#"{"type": "aws", "aws_access_key_id": "a", "aws_secret_access_key": "b"}"#).unwrap();
+    fs::write(&bad, "hunter2").unwrap();
+    let liar = pulling(vec![template("ready", json!({}))]);
+    let create = |options: &[&str], input: &[u8]| {
+        let mut command = Command::new(bins::atoll());
+        command.args(["template", "create", "mine", "r.test/it:v1"]).args(options);
+        fed(command_at(command, &liar), input)
+    };
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    assert_eq!(create(&["--username", "me", "--password-file", &text(&password)], b"").code, Some(0));
+    assert_eq!(create(&["--username", "me", "--password-file", "-"], b"piped").code, Some(0));
+    assert_eq!(create(&["--credentials-file", &text(&aws)], b"").code, Some(0));
+    let given = |index: usize| {
+        let posts: Vec<_> = liar.heard().into_iter().filter(|(asked, _)| asked.starts_with("POST")).collect();
+        serde_json::from_str::<Value>(&posts[index].1).unwrap()["credentials"].clone()
+    };
+    assert_eq!(given(0), json!({"type": "basic", "username": "me", "password": "hunter2"}));
+    assert_eq!(given(1)["password"], "piped");
+    assert_eq!(given(2)["type"], "aws");
+    let refused = create(&["--credentials-file", &text(&bad)], b"");
+    assert!(refused.code == Some(1) && refused.err.contains("bad.json"), "{refused:?}");
+    assert!(!refused.err.contains("hunter2"), "{refused:?}");
+    for senseless in [&["--username", "me"][..], &["--password-file", "x"], &["--password", "x"]] {
+        assert_eq!(create(senseless, b"").code, Some(2), "{senseless:?}");
+    }
+}
+
+/// A command that asks this server.
+fn command_at(mut command: Command, liar: &Liar) -> Command {
+    command.args(["--url", &liar.url(), "--api-key", "any"]);
+    command
+}
+
+#[test]
+fn templates_are_changed_renamed_removed_and_pruned_by_name() {
+    let liar = Liar::new(|asked, _| {
+        let list = json!({"items": [
+            template("ready", json!({"id": "tpl-bbbbbbbbbbbbbbbbbbbb", "visibility": "public"})),
+            template("ready", json!({})),
+        ], "total_items": 2});
+        let pruned = json!({"bytes": 2048, "items": [
+            {"kind": "layer", "name": "sha256:1", "bytes": 2048, "reason": "no image has it"}]});
+        match asked.split_once(' ').unwrap() {
+            ("GET", "/v1/templates") => Some((200, list.to_string())),
+            ("GET", _) => Some((200, template("ready", json!({"memory": 4096})).to_string())),
+            ("POST", _) => Some((200, pruned.to_string())),
+            _ => Some((204, String::new())),
+        }
+    });
+    let own = "/v1/template/tpl-aaaaaaaaaaaaaaaaaaaa";
+    let update =
+        ["template", "update", "mine", "--memory", "4096", "--unset", "start", "--unset", "credentials"];
+    let said = liar.atoll(&update);
+    assert!(said.code == Some(0) && said.out.contains("4096 MiB"), "{said:?}");
+    assert_eq!(liar.atoll(&["template", "rename", "mine", "yours"]).code, Some(0));
+    let said = liar.atoll(&["template", "rm", "mine"]);
+    assert_eq!((said.code, &said.out[..]), (Some(0), "mine\n"));
+    let said = liar.atoll(&["template", "prune", "--dry-run", "--idle", "2h"]);
+    assert!(said.out.contains("layer") && said.out.contains("no image has it"), "{said:?}");
+    assert_eq!(said.err, "2.0 KiB would be freed\n");
+    let asked: Vec<_> = liar.heard().into_iter().filter(|(asked, _)| !asked.starts_with("GET")).collect();
+    let body = |index: usize| serde_json::from_str::<Value>(&asked[index].1).unwrap();
+    assert_eq!(asked[0].0, format!("PATCH {own}"), "its team's own, not the public one");
+    assert_eq!(body(0), json!({"memory": 4096, "start_cmd": null, "credentials": null}));
+    assert_eq!((asked[1].0.clone(), body(1)), (format!("PATCH {own}"), json!({"name": "yours"})));
+    assert_eq!(asked[2].0, format!("DELETE {own}"));
+    assert_eq!(body(3), json!({"dry_run": true, "idle_seconds": 7200}));
+    let said = liar.atoll(&["template", "update", "mine"]);
+    assert!(said.code == Some(1) && said.err.contains("nothing to change"), "{said:?}");
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use serde_json::json;
+use testkit::registry::{Image, Layer, Registry};
 use testkit::server::{Server, Site};
 use tests::python;
 use tokio::sync::Mutex;
@@ -17,23 +18,33 @@ fn suite() -> PathBuf {
 }
 
 /// Python's test runner on some of the files, with its output shown as it comes.
-fn pytest(server: &Server, files: &[&str]) -> ExitStatus {
+fn pytest(server: &Server, image: &str, files: &[&str]) -> ExitStatus {
     let environment = python::environment(&suite().join("requirements.txt"));
     let mut command: Command = python::program(&environment, "pytest");
     command.args(["--quiet", "--durations=5"]).args(files).current_dir(suite());
     command.env("LEAP0_BASE_URL", server.url()).env("LEAP0_API_KEY", server.key());
+    command.env("ATOLL_TEST_IMAGE", image);
     // Nothing is written into the tree.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command.status().expect("pytest is started")
 }
 
+/// An image of somebody else's.
+fn image() -> Image {
+    Image::new().layer(Layer::new().file("etc/motd", "hello")).workdir("/srv")
+}
+
 async fn conforms(files: &[&str]) {
     let _turn = TURN.lock().await;
     let site = Site::gvisor().await;
-    let server = site.serve(&["--ephemeral"]);
+    let registry = Registry::start().await;
+    registry.push("me/it:v1", &image());
+    let address = registry.address();
+    let near = ["--registry-allow-private", &address, "--registry-plain-http", &address];
+    let server = site.serve(&[&["--ephemeral"][..], &near].concat());
     let built = server.atoll(&["template", "build", testkit::images::TEMPLATE]);
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let status = pytest(&server, files);
+    let status = pytest(&server, &format!("{address}/me/it:v1"), files);
     let leaks = server.api().get("/v1/leaks").await.expect(200).json();
     server.stop();
     assert!(status.success(), "{status}; what failed is shown above");
@@ -48,6 +59,7 @@ async fn the_leap0_sdk_works_unmodified() {
         "test_files.py",
         "test_terminals.py",
         "test_errors.py",
+        "test_templates.py",
         "test_not_yet.py",
     ])
     .await;

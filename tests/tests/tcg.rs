@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
@@ -9,48 +10,54 @@ use testkit::tcg::{Job, Machine, Outcome, Report};
 use testkit::{bins, images};
 
 /// Time for the whole suite of the real engine in the machine.
-const SUITE_BOUND: Duration = Duration::from_secs(15 * 60);
+const SUITE_BOUND: Duration = Duration::from_secs(40 * 60);
 /// Time for one of its tests, which prints only when it has ended.
 const SUITE_TEST_BOUND: Duration = Duration::from_secs(180);
 
-/// The stories that are told in the machine. Those of files, processes and terminals that came later have not been tried
-/// on an emulated CPU yet, where they take minutes each.
-const STORIES: [&str; 23] = [
-    "a_program_runs_and_its_output_and_code_come_back",
-    "a_sandbox_is_shown_as_the_contract_says",
-    "environment_workdir_and_user_are_those_of_template_and_request",
-    "a_sandbox_ends_when_its_time_is_up",
-    "delete_twice_is_as_good_as_once",
-    "two_sandboxes_share_nothing",
-    "a_hundred_creates_at_once_end_in_sandboxes_or_clean_refusals",
-    "a_signal_and_a_timeout_are_told_apart_from_an_exit",
-    "a_background_child_does_not_hold_the_answer",
-    "long_commands_and_here_documents_work",
-    "much_output_arrives_whole",
-    "a_stream_ends_with_how_the_command_ended",
-    "many_commands_at_once_keep_their_output_apart",
-    "what_cannot_be_started_is_named",
-    "what_is_written_is_read_back",
-    "parts_of_a_file_are_read",
-    "missing_files_directories_and_denied_ones_are_told_apart",
-    "no_path_leaves_the_sandbox",
-    "each_step_of_a_bring_up_fails_in_turn_and_leaves_nothing",
-    "a_node_that_restarts_finds_its_sandboxes_running",
-    "a_control_that_restarts_has_forgotten_nothing",
-    "an_engine_that_is_killed_is_a_death_with_a_reason",
-    "a_planted_leak_is_found",
+/// The stories that are not told in the machine, and why. All others are, those that are yet to come too.
+const UNTOLD: [(&str, &str); 6] = [
+    (
+        "a_busy_or_silent_sandbox_is_not_given_up",
+        "eight loops take every CPU, and beside them an agent is to answer within seconds",
+    ),
+    ("a_full_disk_is_an_error_inside_and_the_sandbox_lives", "minutes of writing through an emulated kernel"),
+    ("a_full_disk_refuses_files_and_leaves_no_half", "minutes of writing through an emulated kernel"),
+    ("a_large_file_goes_both_ways_in_constant_memory", "two minutes of copying"),
+    (
+        "a_listener_that_stalls_is_told_to_look_again",
+        "only more files than any emulated CPU makes in five minutes fill every buffer on the way",
+    ),
+    (
+        "files_are_found_by_name_and_by_what_is_in_them",
+        "minutes of searching all there is, the kernel's own files too",
+    ),
 ];
 
 /// The suite. Two stories side by side can be too much for an emulated machine's sense of time, so one that fails
 /// is told once more, alone; if it fails again it has failed.
 const SUITE: &str = r#"
-    /job/metal --test-threads=2 --color=never --exact $STORIES 2>&1 | tee /tmp/told
+    /job/metal --test-threads=2 --color=never --exact $SKIPPED 2>&1 | tee /tmp/told
     failed=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' /tmp/told)
     if [ -n "$failed" ]; then
         echo "once more, alone:" $failed
         exec /job/metal --test-threads=1 --color=never --exact $failed
     fi
     grep -q '^test result: ok' /tmp/told
+"#;
+
+/// What the script says after the demo, before it names what is left.
+const LEFT: &str = "left after the demo:";
+/// The demo, and a look at what is left that is not its own.
+const DEMO: &str = r#"
+    /job/project/scripts/demo || exit
+    echo "left after the demo:"
+    pgrep --list-full 'atoll|runsc'
+    grep -e /job/demo -e /run/atoll /proc/self/mountinfo
+    losetup --list --noheadings
+    ip netns list
+    find /run/atoll /sys/fs/cgroup -mindepth 1 -name '*atoll*'
+    find /job/demo -name '*sbx-*'
+    exit 0
 "#;
 
 /// Runs a job in the machine. What it prints is shown if the test fails.
@@ -167,30 +174,76 @@ fn a_kernel_that_dies_is_no_success() {
     assert!(report.console.contains("Kernel panic"), "{}", report.console);
 }
 
+#[test]
+fn what_is_not_told_in_the_machine_is_a_story_and_has_a_reason() {
+    let stories = stories();
+    for (name, reason) in UNTOLD {
+        assert!(stories.iter().any(|story| story == name), "{name} is no story any more");
+        assert!(!reason.is_empty(), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn the_metal_suite_passes_on_debian_12s_kernel() {
-    let images = images::real().await.expect("the template can be built");
-    let image = images.list().pop().expect("the template is there");
-    let images_dir = image.path.ancestors().nth(2).expect("an image lies in the directory of images");
+    let skipped: Vec<String> = UNTOLD.iter().map(|(name, _)| format!("--skip {name}")).collect();
     let mut job = Job::sh(SUITE)
         .file(prebuilt("metal").unwrap(), "metal", 0o755)
         .file(bins::atoll(), "atoll", 0o755)
-        .file(images_dir, "images", 0o755)
+        .file(image_dir().await, "images", 0o755)
         .env("ATOLL_BIN", "/job/atoll")
         .env("ATOLL_TEST_IMAGE_DIR", "/job/images")
         .env("ATOLL_TEST_SLOW", "1")
-        .env("STORIES", &STORIES.join(" "))
+        .env("SKIPPED", &skipped.join(" "))
         .env("RUST_BACKTRACE", "1");
     job.memory_mib = 4096;
     job.bound = SUITE_BOUND;
     job.no_progress_bound = SUITE_TEST_BOUND;
     let report = tokio::task::spawn_blocking(move || run_showing(&job, show_live)).await.unwrap();
     assert_eq!(report.outcome, Outcome::Exited(0), "the suite failed on kernel 6.1; its output is above");
-    // A suite that ran nothing has shown nothing.
-    assert!(
-        report.output.contains("test result: ok.") && !report.output.contains(" 0 passed"),
-        "no test ran"
-    );
+    let told = |name: &str| report.output.lines().any(|line| line == format!("test {name} ... ok"));
+    for story in stories() {
+        let left_out = UNTOLD.iter().any(|(name, _)| *name == story);
+        assert_ne!(told(&story), left_out, "{story} is told exactly when no reason speaks against it");
+    }
+}
+
+#[tokio::test]
+async fn the_demo_works_on_debian_12s_kernel_and_leaves_nothing() {
+    let mut job = Job::sh(DEMO)
+        .file(manifest_dir().join("../scripts/demo"), "project/scripts/demo", 0o755)
+        .file(bins::atoll(), "project/target/release/atoll", 0o755)
+        // Where the demo's server will look for what an earlier demo built.
+        .file(image_dir().await, "demo/node/images", 0o755)
+        .env("ATOLL_DEMO_DIR", "/job/demo");
+    job.memory_mib = 4096;
+    let report = tokio::task::spawn_blocking(move || run_showing(&job, show_live)).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Exited(0), "the demo failed on kernel 6.1; its output is above");
+    let (demo, left) = report.output.split_once(LEFT).expect("the demo comes to its end");
+    assert!(demo.contains("\nAll of it worked, and nothing is left"), "{demo}");
+    assert!(!demo.contains("No such file"), "its own look is blind: {demo}");
+    assert_eq!(left.trim(), "", "left by the demo");
+}
+
+/// The directory of the images that stories start from, with the template in it.
+async fn image_dir() -> PathBuf {
+    let images = images::real().await.expect("the template can be built");
+    let image = images.list().pop().expect("the template is there");
+    image.path.ancestors().nth(2).expect("an image lies in the directory of images").to_owned()
+}
+
+fn manifest_dir() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every test of the suite of the real engine.
+fn stories() -> Vec<String> {
+    let mut suite = Command::new(prebuilt("metal").unwrap());
+    let listed = suite.args(["--list", "--format", "terse"]).output().expect("the suite can be started");
+    let listed = String::from_utf8(listed.stdout).expect("names of functions are text");
+    let stories: Vec<String> =
+        listed.lines().filter_map(|line| line.strip_suffix(": test").map(str::to_owned)).collect();
+    assert!(!stories.is_empty(), "the suite is empty: {listed}");
+    stories
 }
 
 /// The newest test program of this name that was built beside this one.

@@ -7,6 +7,9 @@
 //!     root.erofs                the root file system
 //!     config.json               Record: digest, size in bytes, how its processes run
 //!   recipes/<64 hex digits>     "sha256:…", the image last built from the recipe with this key
+//!   manifests/<64 hex digits>   "sha256:…", the image made of the layers that this manifest lists, and a line for each of them
+//!   blobs/<64 hex digits>       a layer as its registry stores it, whole; the name is its SHA-256
+//!   blobs/partial/<…>-<…>       the beginning of one, named by it and by where it comes from; locked while it grows
 //!   tmp/draft-<pid>-<n>/        an image being made; locked (flock) by its maker for as long as it lives
 //! ```
 //!
@@ -15,7 +18,7 @@
 //! So a crash at any moment leaves the image or a draft, and drafts whose
 //! maker is gone are removed by the next [`Images::open`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -34,8 +37,10 @@ pub const FORMAT: &str = "1";
 
 const FORMAT_FILE: &str = "format";
 const ROOT_FILE: &str = "root.erofs";
-const CONFIG_FILE: &str = "config.json";
+pub(crate) const CONFIG_FILE: &str = "config.json";
 const RECIPES_DIR: &str = "recipes";
+const MANIFESTS_DIR: &str = "manifests";
+const BLOBS_DIR: &str = "blobs";
 const DRAFTS_DIR: &str = "tmp";
 
 /// An image that is on this disk, whole.
@@ -76,7 +81,16 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Index {
     images: BTreeMap<Digest, Image>,
-    recipes: BTreeMap<Digest, Digest>,
+    recipes: BTreeMap<Digest, Named>,
+    manifests: BTreeMap<Digest, Named>,
+}
+
+/// What a recipe or a manifest makes.
+#[derive(Debug, Clone)]
+struct Named {
+    image: Digest,
+    /// What it was made of, as its registry stores it; nothing where it came from no registry.
+    layers: Vec<Digest>,
 }
 
 impl Images {
@@ -87,7 +101,7 @@ impl Images {
     /// # Errors
     /// When the directory cannot be read or made, or has another layout.
     pub fn open(dir: &Path) -> Result<Self> {
-        for part in [RECIPES_DIR, DRAFTS_DIR] {
+        for part in [RECIPES_DIR, MANIFESTS_DIR, DRAFTS_DIR] {
             durable::make_dir(&dir.join(part))?;
         }
         // Programs that work on images have a directory of their own.
@@ -95,10 +109,11 @@ impl Images {
         check_format(dir)?;
         remove_abandoned_drafts(&dir.join(DRAFTS_DIR))?;
         let images = read_images(dir)?;
-        let recipes = read_recipes(&dir.join(RECIPES_DIR), &images)?;
+        let recipes = read_names(&dir.join(RECIPES_DIR), &images)?;
+        let manifests = read_names(&dir.join(MANIFESTS_DIR), &images)?;
         let shared = Shared {
             dir: dir.to_owned(),
-            index: RwLock::new(Index { images, recipes }),
+            index: RwLock::new(Index { images, recipes, manifests }),
             drafts: AtomicU64::new(0),
             flights: Mutex::default(),
         };
@@ -118,7 +133,7 @@ impl Images {
     /// The image last built from the recipe with this key ([`crate::recipe::Recipe::key`]).
     pub fn by_recipe(&self, key: &Digest) -> Option<Image> {
         let index = self.read_index();
-        index.images.get(index.recipes.get(key)?).cloned()
+        index.images.get(&index.recipes.get(key)?.image).cloned()
     }
 
     /// A place to make an image in: on the same file system, gone when dropped.
@@ -162,12 +177,63 @@ impl Images {
     /// # Errors
     /// When the disk refuses.
     pub fn remember_recipe(&self, key: &Digest, digest: &Digest) -> Result<()> {
-        let draft = self.draft()?;
-        let file = draft.path().join("recipe");
-        durable::write_file(&file, format!("{digest}\n").as_bytes())?;
-        durable::rename_into(&file, &self.0.dir.join(RECIPES_DIR), key.hex())?;
-        self.write_index().recipes.insert(key.clone(), digest.clone());
+        let named = self.write_name(RECIPES_DIR, key, digest, &[])?;
+        self.write_index().recipes.insert(key.clone(), named);
         Ok(())
+    }
+
+    /// The image made of the layers that this manifest lists.
+    pub fn by_manifest(&self, manifest: &Digest) -> Option<Image> {
+        let index = self.read_index();
+        index.images.get(&index.manifests.get(manifest)?.image).cloned()
+    }
+
+    /// Remembers that this manifest's layers are this image; `layers` are those that are kept.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn remember_manifest(&self, manifest: &Digest, digest: &Digest, layers: &[Digest]) -> Result<()> {
+        let named = self.write_name(MANIFESTS_DIR, manifest, digest, layers)?;
+        self.write_index().manifests.insert(manifest.clone(), named);
+        Ok(())
+    }
+
+    /// The layers that images were made of, but for these images.
+    pub(crate) fn layers_without(&self, gone: &BTreeSet<Digest>) -> BTreeSet<Digest> {
+        let index = self.read_index();
+        let left = index.manifests.values().filter(|named| !gone.contains(&named.image));
+        left.flat_map(|named| named.layers.iter().cloned()).collect()
+    }
+
+    fn write_name(&self, kind: &str, key: &Digest, image: &Digest, layers: &[Digest]) -> Result<Named> {
+        let draft = self.draft()?;
+        let file = draft.path().join("name");
+        let lines: String = [image].into_iter().chain(layers).map(|digest| format!("{digest}\n")).collect();
+        durable::write_file(&file, lines.as_bytes())?;
+        durable::rename_into(&file, &self.0.dir.join(kind), key.hex())?;
+        Ok(Named { image: image.clone(), layers: layers.to_vec() })
+    }
+
+    /// Takes an image off the list, with the names that mean it. Its files are the caller's to remove.
+    pub(crate) fn forget(&self, digest: &Digest) {
+        let mut index = self.write_index();
+        let Index { images, recipes, manifests } = &mut *index;
+        images.remove(digest);
+        for (names, kind) in [(recipes, RECIPES_DIR), (manifests, MANIFESTS_DIR)] {
+            names.retain(|key, named| {
+                let stays = named.image != *digest;
+                if !stays {
+                    // A name of nothing is not listed at the next start either.
+                    let _ = fs::remove_file(self.0.dir.join(kind).join(key.hex()));
+                }
+                stays
+            });
+        }
+    }
+
+    /// Where layers are kept.
+    pub(crate) fn blobs_dir(&self) -> PathBuf {
+        self.0.dir.join(BLOBS_DIR)
     }
 
     /// Waits for whoever is making the image of this recipe; then it is the caller's turn, until it drops this.
@@ -314,17 +380,19 @@ fn read_image(digest: &Digest, dir: &Path) -> std::result::Result<Image, String>
     Ok(Image { digest: record.digest, path, config: record.config, size_bytes })
 }
 
-fn read_recipes(dir: &Path, images: &BTreeMap<Digest, Image>) -> Result<BTreeMap<Digest, Digest>> {
-    let mut recipes = BTreeMap::new();
+/// What is meant by each name in this directory, where the image is there.
+fn read_names(dir: &Path, images: &BTreeMap<Digest, Image>) -> Result<BTreeMap<Digest, Named>> {
+    let mut names = BTreeMap::new();
     for (name, path) in entries(dir)? {
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        if let (Ok(key), Ok(digest)) = (format!("sha256:{name}").parse(), text.trim().parse())
-            && images.contains_key(&digest)
+        let mut digests = text.lines().map_while(|line| line.trim().parse().ok());
+        if let (Ok(key), Some(image)) = (format!("sha256:{name}").parse(), digests.next())
+            && images.contains_key(&image)
         {
-            recipes.insert(key, digest);
+            names.insert(key, Named { image, layers: digests.collect() });
         }
     }
-    Ok(recipes)
+    Ok(names)
 }
 
 /// The UTF-8 names in a directory (ours all are), and their paths.

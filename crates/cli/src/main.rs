@@ -8,6 +8,7 @@ mod exec;
 mod interrupts;
 mod output;
 mod serve;
+mod size;
 mod span;
 mod table;
 mod terminal;
@@ -32,7 +33,7 @@ struct Atoll {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Run(commands::run::Run),
     /// Machines, and what runs in them.
     Sandbox(Noun<commands::sandbox::Verb>),
@@ -40,6 +41,7 @@ enum Command {
     Process(Noun<commands::process::Verb>),
     /// What lies in sandboxes.
     Files(Noun<commands::files::Verb>),
+    Events(commands::events::Events),
     /// What sandboxes are made from.
     Template(Noun<commands::template::Verb>),
     /// What opens the API.
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
         Command::Sandbox(sandbox) => single_threaded(sandbox.run()),
         Command::Process(process) => single_threaded(process.run()),
         Command::Files(files) => single_threaded(files.run()),
+        Command::Events(events) => single_threaded(events.run()),
         Command::Template(template) => single_threaded(template.run()),
         Command::Key(key) => single_threaded(key.run()),
         Command::Team(team) => single_threaded(team.run()),

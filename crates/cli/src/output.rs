@@ -5,9 +5,12 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 /// An object of the API: as it came, and as this version understands it.
 #[derive(Debug, Clone)]
@@ -86,6 +89,24 @@ pub fn pass_on(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()
+}
+
+/// Waits until whoever reads standard output has left, which writing alone would show no sooner than there is something
+/// to write. For ever where it is no pipe.
+pub async fn reader_left() -> io::Error {
+    let (says, left) = oneshot::channel();
+    // A thread that nobody waits for: it ends with the program.
+    std::thread::spawn(move || says.send(wait_until_unread()));
+    match left.await {
+        Ok(Ok(())) => io::ErrorKind::BrokenPipe.into(),
+        _ => std::future::pending().await,
+    }
+}
+
+/// Asks for nothing, and so is told of nothing but that the other side is gone.
+fn wait_until_unread() -> rustix::io::Result<()> {
+    let out = io::stdout();
+    retry_on_intr(|| poll(&mut [PollFd::new(&out, PollFlags::empty())], None)).map(drop)
 }
 
 /// Says something beside the answer. Nobody needs to read it.

@@ -33,6 +33,12 @@ pub fn size() -> Option<Size> {
     (size.ws_col > 0 && size.ws_row > 0).then_some(Size { cols: size.ws_col, rows: size.ws_row })
 }
 
+/// The width of the terminal that answers are written to, if it is one.
+pub fn columns() -> Option<usize> {
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
 /// A terminal that passes every key on as it is, and shows every byte as it comes.
 ///
 /// It is itself again when this is dropped, which a panic does too.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wire::clock::Clock;
 use wire::public::team::{self, TeamLimits};
+use wire::public::template;
 use wire::sandbox::defaults;
 
 /// Everything control needs to know at start.
@@ -18,6 +19,8 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
     /// A plaintext key: stored (as its hash, with both scopes, for a first team) if no key exists at all.
     pub first_key: Option<String>,
+    /// A key file of the operator's, as text: what others' secrets are sealed with. Absent, control keeps its own.
+    pub secrets_keys: Option<String>,
     /// How much and how long.
     pub limits: Limits,
     /// What `GET /metrics` shows.
@@ -54,6 +57,8 @@ pub struct Limits {
     pub team: TeamLimits,
     /// What a new sandbox can write on top of its image, in MiB.
     pub disk_mib: u32,
+    /// Room on the disk of the data directory below which no sandbox is made, in MiB.
+    pub disk_reserve_mib: u64,
     /// Processes and threads of a new sandbox.
     pub processes_max: u32,
     /// Connections of clients at once; more wait to be accepted.
@@ -62,8 +67,16 @@ pub struct Limits {
     pub upload_bytes_max: u64,
     /// Output and errors of one `process/execute`, in bytes each; the rest is dropped and said to be.
     pub output_bytes_max: usize,
-    /// How long a create may take.
+    /// How long a create may take, the time for a ready check left out.
     pub create_wait: Duration,
+    /// How long a template waits for its image's manifest and configuration.
+    pub resolve_wait: Duration,
+    /// How long a create waits for its template's image.
+    pub pull_wait: Duration,
+    /// Time between two prunes of images; `None`: only when somebody asks.
+    pub prune_interval: Option<Duration>,
+    /// How long an image that is pruned has not been used.
+    pub prune_idle: Duration,
     /// How long other requests wait for a sandbox that is being made.
     pub ready_wait: Duration,
     /// How long a delete waits for the node; the deletion goes on if that is not enough.
@@ -89,11 +102,16 @@ impl Default for Limits {
         Self {
             team: team::defaults::LIMITS,
             disk_mib: defaults::DISK_MIB,
+            disk_reserve_mib: 0,
             processes_max: defaults::PROCESSES_MAX,
             connections_max: 4096,
             upload_bytes_max: 1024 * 1024 * 1024,
             output_bytes_max: 10 * 1024 * 1024,
             create_wait: Duration::from_secs(120),
+            resolve_wait: Duration::from_secs(60),
+            pull_wait: Duration::from_secs(120),
+            prune_interval: Some(Duration::from_secs(24 * 60 * 60)),
+            prune_idle: Duration::from_secs(template::defaults::IDLE_SECONDS as u64),
             ready_wait: Duration::from_secs(60),
             delete_wait: Duration::from_secs(30),
             keep_alive: Duration::from_secs(5),

@@ -13,9 +13,10 @@ use wire::node::{DeleteSandbox, NodeErrorCode, Observed, PutDeadline, PutSandbox
 use wire::sandbox::{Reason, State};
 
 use crate::error::Result;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, MIB};
 use crate::nodes::{Node, NodeFailure};
 use crate::record::{Desired, SandboxRecord, Step};
+use crate::templates;
 
 /// Sandboxes that one sweep tells nodes about.
 const SWEEP_SANDBOXES_MAX: u32 = 256;
@@ -68,7 +69,8 @@ fn flights(fleet: &Fleet) -> std::sync::MutexGuard<'_, HashSet<(SandboxId, Step)
 
 /// Has a sandbox brought up, or, if that fails or takes too long, leaves nothing of it.
 async fn bring_up(fleet: &Arc<Fleet>, id: &SandboxId) -> Result<()> {
-    let wait = fleet.limits.create_wait;
+    let Some(record) = fleet.store.sandbox(id).await? else { return Ok(()) };
+    let wait = fleet.limits.create_wait + record.spec.ready_wait();
     match tokio::time::timeout(wait, put_until_answered(fleet, id)).await {
         Ok(done) => done?,
         Err(_) => {
@@ -245,6 +247,7 @@ pub async fn sweep_for_ever(fleet: Arc<Fleet>) {
 /// Takes up everything that is not as it should be.
 pub async fn sweep(fleet: &Arc<Fleet>) -> Result<()> {
     fleet.nodes.refresh().await;
+    fleet.store.place().hold_room(fleet.limits.disk_reserve_mib * MIB);
     for record in fleet.store.unsettled(SWEEP_SANDBOXES_MAX).await? {
         if let Some(step) = record.next_step() {
             start(fleet, &record.id, step);
@@ -253,6 +256,7 @@ pub async fn sweep(fleet: &Arc<Fleet>) -> Result<()> {
     for node in fleet.nodes.all().iter().filter(|node| node.is_reachable()) {
         compare(fleet, node).await?;
     }
+    templates::resume(fleet).await?;
     fleet.store.forget_create_keys(fleet.ago_ms(fleet.limits.idempotency_retention)).await?;
     fleet.store.forget_deleted(fleet.ago_ms(fleet.limits.record_retention)).await?;
     fleet.store.forget_events(fleet.ago_ms(fleet.limits.event_retention)).await?;
@@ -284,8 +288,7 @@ async fn compare(fleet: &Arc<Fleet>, node: &Node) -> Result<()> {
 
 /// Tells a node that the store does not want this: it has never heard of it, or has recorded its end.
 async fn dismiss(node: &Node, seen: &Observed, known: Option<SandboxRecord>) {
-    let alive = seen.state != State::Deleted;
-    if alive {
+    if seen.state != State::Deleted && is_there_still(node, &seen.id).await {
         tracing::warn!(sandbox = %seen.id, socket = %node.socket.display(), "the node has a sandbox that should not be");
     }
     let (generation, reason) =
@@ -294,6 +297,12 @@ async fn dismiss(node: &Node, seen: &Observed, known: Option<SandboxRecord>) {
     if let Err(failure) = node.client.delete(&seen.id, &order).await {
         tracing::warn!(sandbox = %seen.id, error = crate::http::chain(&failure), "not dismissed; the sweep will try again");
     }
+}
+
+/// Whether the node has it now: it may have gone since the node was asked for all.
+async fn is_there_still(node: &Node, id: &SandboxId) -> bool {
+    let now = node.client.observed(id).await;
+    now.is_ok_and(|now| now.is_some_and(|now| now.state != State::Deleted))
 }
 
 async fn confirm_lost(fleet: &Fleet, node: &Node, id: &SandboxId) -> Result<()> {

@@ -3,11 +3,13 @@
 //! Which status and code each becomes is decided in `http/respond.rs` alone.
 
 use wire::id::SandboxId;
-use wire::node::{NodeError, NodeErrorCode};
+use wire::node::{NodeError, NodeErrorCode, PullFailure};
 use wire::public::error::FieldError;
 use wire::sandbox::Reason;
 
 use crate::nodes::NodeFailure;
+use crate::secrets::Unopened;
+use crate::store::Trouble;
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -149,6 +151,39 @@ pub enum Error {
     /// No node has the template's image.
     #[error("no node has the image of template {0:?}; build the template again")]
     NoImage(String),
+    /// A template of ours was to be changed.
+    #[error("the template {0:?} comes with Atoll and cannot be changed; make one of your own from its image")]
+    SystemTemplate(String),
+    /// The source of a template is no image, or cannot be had.
+    #[error("{}", .0.message)]
+    Pull(PullFailure),
+    /// A template's image cannot be had.
+    #[error("the image of template {name:?} cannot be had: {}", .failure.message)]
+    TemplateFailed {
+        /// The template.
+        name: String,
+        /// Why.
+        failure: PullFailure,
+    },
+    /// A template's image was still on its way when the wait was over.
+    #[error("the image of template {name:?} is still being pulled after {seconds} s; ask again")]
+    TemplatePulling {
+        /// The template.
+        name: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The credentials of a template do not open.
+    #[error(
+        "the credentials of template {name:?} cannot be read: {why}; put that key back into the file, \
+         or give the template new credentials"
+    )]
+    SealedCredentials {
+        /// The template.
+        name: String,
+        /// Why.
+        why: Unopened,
+    },
     /// No node answers.
     #[error("no node can be reached; try again later")]
     NoNode,
@@ -178,9 +213,39 @@ pub enum Error {
         /// The bound.
         seconds: u64,
     },
-    /// The store failed.
-    #[error("the store failed")]
-    Store(#[source] sqlx::Error),
+    /// There is too little room for what more sandboxes would write, and for what ends them.
+    #[error(
+        "the disk of {path} has {free_mib} MiB free and {reserve_mib} MiB are kept for what must be written, so nothing \
+         was made; delete sandboxes, or have an operator make room there, and ask again"
+    )]
+    StorageFull {
+        /// The data directory.
+        path: String,
+        /// What is free.
+        free_mib: u64,
+        /// What is kept.
+        reserve_mib: u64,
+    },
+    /// The database's file has been moved, removed or replaced under us.
+    #[error(
+        "the database {path} is not the file that was opened, and nothing was changed; put it back and ask again"
+    )]
+    DatabaseMoved {
+        /// Where it should be.
+        path: String,
+    },
+    /// The database, or its disk, does not answer.
+    #[error(
+        "the server's database did not answer within {seconds} s, as its disk is slow; what was asked may or may not \
+         have happened: ask again"
+    )]
+    StoreSlow {
+        /// The bound.
+        seconds: u64,
+    },
+    /// The store failed: of this, if it is known.
+    #[error("{}", .0.map_or("the store failed", Trouble::text))]
+    Store(Option<Trouble>, #[source] sqlx::Error),
     /// A record in the store cannot be read.
     #[error("the record of {id} cannot be read")]
     Corrupt {
@@ -228,7 +293,7 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(source: sqlx::Error) -> Self {
-        Self::Store(source)
+        Self::Store(Trouble::of(&source), source)
     }
 }
 

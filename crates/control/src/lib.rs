@@ -26,12 +26,14 @@ pub mod keys;
 mod nodes;
 mod pepper;
 mod placement;
+mod private_file;
 mod processes;
 mod ptys;
 mod quota;
 mod rates;
 mod record;
 mod sandboxes;
+mod secrets;
 mod sockets;
 mod store;
 mod teams;
@@ -51,7 +53,9 @@ use crate::keys::Scope;
 use crate::nodes::Nodes;
 use crate::pepper::Pepper;
 use crate::rates::Rates;
+use crate::secrets::Secrets;
 use crate::store::{KeyRecord, Store};
+use crate::templates::Pulls;
 
 pub use config::{Config, Limits, MetricsPage, NodeAddress};
 pub use error::{Error, Result};
@@ -71,17 +75,20 @@ impl Control {
     /// Opens the data directory, and makes what is missing in it. No node is asked anything yet.
     ///
     /// # Errors
-    /// [`Error::Start`] when the directory, the secret or the database cannot be used.
+    /// [`Error::Start`] when the directory, a secret or the database cannot be used.
     pub async fn open(config: Config) -> Result<Self> {
         store::private_directory(&config.data_dir)?;
         let store = Store::open(&config.data_dir).await?;
         let pepper = Pepper::open(&config.data_dir, store.has_keys().await?)?;
+        let secrets = Secrets::open(&config.data_dir, config.secrets_keys.as_deref())?;
         let fleet = Fleet {
             store,
             nodes: Nodes::new(config.nodes),
             clock: config.clock,
             limits: config.limits,
             pepper,
+            secrets,
+            pulls: Pulls::default(),
             rates: Rates::default(),
             metrics: config.metrics,
             announcer: announcer::Announcer::default(),
@@ -89,6 +96,7 @@ impl Control {
             sockets: sockets::Sockets::default(),
         };
         let control = Self { fleet: Arc::new(fleet) };
+        templates::reseal(&control.fleet).await?;
         if let Some(key) = config.first_key {
             control.add_first_key(key.trim()).await?;
         }
@@ -135,6 +143,7 @@ impl Control {
         let Self { fleet } = self;
         let mut background = JoinSet::new();
         background.spawn(converge::sweep_for_ever(fleet.clone()));
+        background.spawn(templates::prune_for_ever(fleet.clone()));
         for node in fleet.nodes.all() {
             background.spawn(converge::listen(fleet.clone(), node.clone()));
         }

@@ -5,8 +5,7 @@
 //! how long that takes tells nothing about a key, for nobody can choose a key by its hash.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -14,12 +13,13 @@ use sha2::Sha256;
 
 use crate::entropy;
 use crate::error::{Error, Result};
+use crate::private_file;
 
 /// Bytes of the secret.
 const PEPPER_BYTES: usize = 32;
 
 /// The secret's file in the data directory.
-const PEPPER_FILE: &str = "pepper";
+pub const PEPPER_FILE: &str = "pepper";
 
 /// The secret that keys are hashed with.
 pub struct Pepper([u8; PEPPER_BYTES]);
@@ -48,18 +48,9 @@ impl Pepper {
         Ok(Self(bytes))
     }
 
-    /// Written beside its place and renamed, so that a crash leaves none or all of it.
     fn create(path: &Path) -> Result<Self> {
         let bytes = entropy::bytes()?;
-        let beside = path.with_extension("new");
-        let write = || {
-            let mut options = fs::OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            file.write_all(hex::encode(bytes).as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&beside, path)
-        };
-        write().map_err(|error| Error::start(format!("cannot write {}", path.display()), error))?;
+        private_file::create(path, hex::encode(bytes).as_bytes())?;
         Ok(Self(bytes))
     }
 

@@ -13,6 +13,7 @@ pub fn effective(defaults: &TeamLimits, own: &OwnLimits) -> TeamLimits {
         vcpu: own.vcpu.unwrap_or(defaults.vcpu),
         memory_mib: own.memory_mib.unwrap_or(defaults.memory_mib),
         keys: own.keys.unwrap_or(defaults.keys),
+        templates: own.templates.unwrap_or(defaults.templates),
         requests_per_second: own.requests_per_second.unwrap_or(defaults.requests_per_second),
         requests_burst: own.requests_burst.unwrap_or(defaults.requests_burst),
     }
@@ -62,7 +63,7 @@ mod tests {
     #[test]
     fn a_refusal_names_the_limit_and_the_use() {
         let limits = TeamLimits { memory_mib: 4096, ..LIMITS };
-        let used = TeamUse { sandboxes: 1, vcpu: 1, memory_mib: 3072, keys: 0 };
+        let used = TeamUse { sandboxes: 1, vcpu: 1, memory_mib: 3072, ..TeamUse::default() };
         let wanted = Capacity { sandboxes: 1, vcpu: 1, memory_mib: 2048 };
         let message = admit(&limits, &used, &wanted).unwrap_err().to_string();
         for number in ["3072", "4096", "2048", "MiB of memory"] {
@@ -77,7 +78,12 @@ mod tests {
         ) {
             let limits =
                 TeamLimits { sandboxes: limit[0], vcpu: limit[1], memory_mib: limit[2].into(), ..LIMITS };
-            let have = TeamUse { sandboxes: used[0], vcpu: used[1], memory_mib: used[2].into(), keys: 0 };
+            let have = TeamUse {
+                sandboxes: used[0],
+                vcpu: used[1],
+                memory_mib: used[2].into(),
+                ..TeamUse::default()
+            };
             let more = Capacity { sandboxes: wanted[0], vcpu: wanted[1], memory_mib: wanted[2].into() };
             let fits = (0..3).all(|i| u64::from(used[i]) + u64::from(wanted[i]) <= u64::from(limit[i]));
             prop_assert_eq!(admit(&limits, &have, &more).is_ok(), fits);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wire::id::{SandboxId, TeamId};
 use wire::node::{Capacity, Inspection, NodeErrorCode, SandboxSpec};
 use wire::public::sandbox::{Sandbox, SandboxInspection, SandboxList, SandboxListItem};
-use wire::sandbox::{Reason, Resources, State};
+use wire::sandbox::{Reason, Resources, State, defaults};
 
 use crate::config::Limits;
 use crate::converge;
@@ -19,8 +19,8 @@ use crate::nodes::{Node, NodeFailure};
 use crate::placement::{Refusal, place};
 use crate::quota;
 use crate::record::{Desired, SandboxRecord, Step};
-use crate::store::{Admission, CreateKey, Page, Promised, TemplateRecord};
-use crate::templates;
+use crate::store::{Admission, CreateKey, Page, Promised};
+use crate::templates::{self, Serving};
 use crate::times::{rfc3339, unix_seconds};
 
 /// How long to wait for a node to say that a sandbox ended, when a connection to it broke.
@@ -31,15 +31,15 @@ const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 pub struct Order {
     /// Made from what.
     pub template_name: String,
-    /// Virtual CPUs.
-    pub vcpu: u32,
-    /// Memory, in MiB.
-    pub memory_mib: u32,
+    /// Virtual CPUs; absent, the template's.
+    pub vcpu: Option<u32>,
+    /// Memory, in MiB; absent, the template's.
+    pub memory_mib: Option<u32>,
     /// Life, in seconds.
     pub timeout_seconds: u32,
-    /// Added to the image's environment.
+    /// Added to the environment of the image and of the template.
     pub env: BTreeMap<String, String>,
-    /// What it may reach, as it was said.
+    /// What it may reach, as it was said; absent, as the template says.
     pub network_policy: Option<Value>,
 }
 
@@ -56,14 +56,20 @@ pub async fn create(fleet: &Arc<Fleet>, team: &TeamId, order: Order, key: Option
     let (id, is_new) = match made_before(fleet, team, key.as_ref()).await? {
         Some(id) => (id, false),
         None => {
+            fleet.check_room()?;
             let template = templates::by_name(fleet, team, &order.template_name).await?;
-            admit(fleet, team, &template, &order, key.as_ref()).await?
+            let from = templates::serving(fleet, template).await?;
+            admit(fleet, team, from, &order, key.as_ref()).await?
         }
     };
     converge::start(fleet, &id, Step::Put);
     // A create that fails is answered when nothing of it is left.
     let wait = fleet.limits.create_wait + fleet.limits.delete_wait;
-    let record = fleet.wait_for(&id, wait, SandboxRecord::is_settled).await?;
+    let mut record = fleet.wait_for(&id, wait, SandboxRecord::is_settled).await?;
+    // What it starts with has a time of its own.
+    if let Some(slow) = record.as_ref().filter(|record| !record.is_settled()) {
+        record = fleet.wait_for(&id, slow.spec.ready_wait(), SandboxRecord::is_settled).await?;
+    }
     let sandbox = created(record.ok_or_else(|| unknown(&id))?)?;
     Ok(Made { sandbox, is_new })
 }
@@ -75,17 +81,21 @@ async fn made_before(fleet: &Fleet, team: &TeamId, key: Option<&CreateKey>) -> R
 
 /// Chooses a node, reserves the place, records the sandbox; its id, and whether it is a new one.
 async fn admit(
-    fleet: &Fleet,
+    fleet: &Arc<Fleet>,
     team: &TeamId,
-    template: &TemplateRecord,
+    from: Serving,
     order: &Order,
     key: Option<&CreateKey>,
 ) -> Result<(SandboxId, bool)> {
-    match try_admit(fleet, team, template, order, key).await {
+    match try_admit(fleet, team, &from, order, key).await {
         // What is known of the nodes may be old.
-        Err(Error::NoNode | Error::NoImage(_)) => {
-            fleet.nodes.refresh().await;
-            try_admit(fleet, team, template, order, key).await
+        Err(Error::NoNode | Error::NoImage(_)) => fleet.nodes.refresh().await,
+        admitted => return admitted,
+    }
+    match try_admit(fleet, team, &from, order, key).await {
+        Err(Error::NoImage(_)) => {
+            let from = templates::lost(fleet, from).await?;
+            try_admit(fleet, team, &from, order, key).await
         }
         admitted => admitted,
     }
@@ -94,27 +104,31 @@ async fn admit(
 async fn try_admit(
     fleet: &Fleet,
     team: &TeamId,
-    template: &TemplateRecord,
+    from: &Serving,
     order: &Order,
     key: Option<&CreateKey>,
 ) -> Result<(SandboxId, bool)> {
     let id = SandboxId::from_entropy(entropy::bytes()?);
     let since_ms = fleet.ago_ms(fleet.limits.idempotency_retention);
-    let wanted = Capacity { sandboxes: 1, vcpu: order.vcpu, memory_mib: order.memory_mib.into() };
+    let spec = spec(from, order, &fleet.limits);
+    let Resources { vcpu, memory_mib, .. } = spec.resources;
+    let wanted = Capacity { sandboxes: 1, vcpu, memory_mib: memory_mib.into() };
     let choose = |promised: &Promised| {
         quota::admit(
             &quota::effective(&fleet.limits.team, &promised.team.own),
             &promised.team.used,
             &wanted,
         )?;
-        let node = place(&wanted, &fleet.nodes.candidates(&template.digest, &promised.nodes)).map_err(
-            |refusal| match refusal {
-                Refusal::NoNode => Error::NoNode,
-                Refusal::NoImage => Error::NoImage(template.name.clone()),
-                Refusal::Full => Error::NoCapacity { vcpu: order.vcpu, memory_mib: order.memory_mib },
-            },
-        )?;
+        let node =
+            place(&wanted, &fleet.nodes.candidates(&from.digest, &promised.nodes)).map_err(|refusal| {
+                match refusal {
+                    Refusal::NoNode => Error::NoNode,
+                    Refusal::NoImage => Error::NoImage(from.template.name.clone()),
+                    Refusal::Full => Error::NoCapacity { vcpu, memory_mib },
+                }
+            })?;
         let now_ms = fleet.now_ms();
+        let template = &from.template;
         Ok(SandboxRecord {
             id,
             team: team.clone(),
@@ -123,8 +137,11 @@ async fn try_admit(
             desired: Desired::Running,
             observed: State::Starting,
             generation: 1,
-            spec: spec(template, order, &fleet.limits),
-            network_policy: order.network_policy.clone(),
+            spec,
+            network_policy: order
+                .network_policy
+                .clone()
+                .or_else(|| template.spec.known.network_policy.clone()),
             end: None,
             failure: None,
             timeout_at_ms: None,
@@ -145,24 +162,25 @@ async fn try_admit(
     }
 }
 
-/// What a sandbox of this template is made of.
-fn spec(template: &TemplateRecord, order: &Order, limits: &Limits) -> SandboxSpec {
-    let image = &template.image_config;
+/// What a sandbox of this template is made of: what its maker says beats the template, and that beats the image.
+fn spec(from: &Serving, order: &Order, limits: &Limits) -> SandboxSpec {
+    let (image, template) = (&from.config, &from.template.spec.known);
     let mut env = image.env.clone().unwrap_or_default();
+    env.extend(template.env_vars.clone().unwrap_or_default());
     env.extend(order.env.clone());
     SandboxSpec {
-        image: template.digest.clone(),
+        image: from.digest.clone(),
         resources: Resources {
-            vcpu: order.vcpu,
-            memory_mib: order.memory_mib,
-            disk_mib: limits.disk_mib,
+            vcpu: order.vcpu.or(template.vcpu).unwrap_or(defaults::VCPU),
+            memory_mib: order.memory_mib.or(template.memory).unwrap_or(defaults::MEMORY_MIB),
+            disk_mib: template.disk.unwrap_or(limits.disk_mib),
             processes_max: limits.processes_max,
         },
         timeout_seconds: order.timeout_seconds,
         env,
         workdir: if image.working_dir.is_empty() { "/".to_owned() } else { image.working_dir.clone() },
         user: image.user.clone(),
-        boot: None,
+        boot: templates::boot(template, image),
     }
 }
 
@@ -335,34 +353,44 @@ fn present_item(record: SandboxRecord) -> SandboxListItem {
 mod tests {
     use super::*;
     use crate::record::tests::fresh;
-    use wire::id::TemplateId;
     use wire::image::{Digest, ImageConfig};
+    use wire::public::template::TemplateSpec;
 
     #[test]
-    fn the_users_environment_beats_the_images() {
+    fn what_the_user_says_beats_the_template_and_that_beats_the_image() {
         let env =
             |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        let template = TemplateRecord {
-            id: TemplateId::from_entropy([1; 20]),
-            name: "t".into(),
-            digest: Digest::from_sha256([1; 32]),
-            image_config: ImageConfig {
-                env: Some(env(&[("A", "image"), ("B", "image")])),
-                ..ImageConfig::default()
-            },
-            is_system: true,
-            created_at_ms: 0,
+        let mut template = crate::templates::example::fresh();
+        template.spec.known = TemplateSpec {
+            env_vars: Some(env(&[("B", "template"), ("C", "template")])),
+            memory: Some(2048),
+            vcpu: Some(2),
+            start_cmd: Some("serve".into()),
+            ..TemplateSpec::default()
         };
+        let config = ImageConfig {
+            env: Some(env(&[("A", "image"), ("B", "image"), ("C", "image")])),
+            stop_signal: Some("SIGQUIT".into()),
+            ..ImageConfig::default()
+        };
+        let from = Serving { template, digest: Digest::from_sha256([1; 32]), config };
         let order = Order {
             template_name: "t".into(),
-            vcpu: 1,
-            memory_mib: 512,
+            vcpu: Some(4),
+            memory_mib: None,
             timeout_seconds: 1,
-            env: env(&[("B", "user"), ("C", "user")]),
+            env: env(&[("C", "user"), ("D", "user")]),
             network_policy: None,
         };
-        let spec = spec(&template, &order, &Limits::default());
-        assert_eq!(spec.env, env(&[("A", "image"), ("B", "user"), ("C", "user")]));
+        let spec = spec(&from, &order, &Limits::default());
+        assert_eq!(spec.env, env(&[("A", "image"), ("B", "template"), ("C", "user"), ("D", "user")]));
+        assert_eq!((spec.resources.vcpu, spec.resources.memory_mib), (4, 2048));
+        assert_eq!(spec.resources.disk_mib, defaults::DISK_MIB);
+        let boot = spec.boot.unwrap();
+        assert_eq!(
+            (boot.argv.join(" "), boot.stop_signal),
+            ("/bin/sh -c serve".into(), Some("SIGQUIT".into()))
+        );
         assert_eq!(spec.workdir, "/");
     }
 

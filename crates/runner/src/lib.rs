@@ -9,6 +9,7 @@ pub mod graves;
 pub mod guest;
 pub mod leaks;
 pub mod node;
+pub mod room;
 pub mod sandbox;
 pub mod supervisor;
 
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use artifact::Images;
+use artifact::pull::Puller;
 use engine::Engine;
 use engine::steps::Faults;
 use tokio::net::UnixListener;
@@ -40,12 +42,16 @@ pub struct Config {
     pub records_dir: PathBuf,
     /// What sandboxes start from.
     pub images: Images,
+    /// What fetches more of them.
+    pub puller: Puller,
     /// What runs them.
     pub engine: Engine,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What it can hold.
     pub capacity: Capacity,
+    /// Room on the disk of its records below which no sandbox is made, in MiB.
+    pub disk_reserve_mib: u64,
     /// Bring-ups at once: more only makes each slower.
     pub bring_ups_max: usize,
     /// A sandbox dozes when nobody has talked to it for so long: its timers may then come late. `None`: never.

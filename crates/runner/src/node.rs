@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use artifact::Images;
+use artifact::pull::Puller;
 use engine::Engine;
 use engine::steps::Faults;
 use tokio::sync::{Semaphore, broadcast};
@@ -14,8 +15,10 @@ use wire::clock::Clock;
 use wire::image::Digest;
 use wire::node::{NodeError, NodeErrorCode, Observed};
 
+use crate::room::Room;
 use crate::sandbox::pulse::Pulse;
 use crate::sandbox::record::Records;
+use crate::sandbox::scribe::Scribe;
 use crate::{Config, supervisor};
 
 /// Changes a slow listener may lag behind before its stream is ended.
@@ -30,8 +33,14 @@ pub struct Node {
     pub engine: Engine,
     /// What sandboxes start from.
     pub images: Images,
+    /// What fetches more of them.
+    pub puller: Puller,
     /// What is remembered across restarts.
     pub records: Records,
+    /// Who writes it down.
+    pub scribe: Scribe,
+    /// How much more can be written.
+    pub room: Room,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The current boot of the host.
@@ -58,10 +67,15 @@ impl Node {
     /// When the records cannot be opened or the host's boot cannot be told.
     pub fn open(config: Config) -> io::Result<Self> {
         let (changes, _) = broadcast::channel(CHANGES_BACKLOG_MAX);
+        let room = Room::new(config.records_dir.clone(), config.disk_reserve_mib);
+        let records = Records::open(config.records_dir)?;
         Ok(Self {
             engine: config.engine,
             images: config.images,
-            records: Records::open(config.records_dir)?,
+            scribe: Scribe::of(records.clone())?,
+            records,
+            room,
+            puller: config.puller,
             clock: config.clock,
             boot_id: supervisor::boot_id()?,
             bring_ups: Semaphore::new(config.bring_ups_max),
@@ -95,13 +109,16 @@ impl Node {
         *self.leaks.lock().unwrap_or_else(PoisonError::into_inner) = leaks;
     }
 
-    /// The file of an image.
+    /// The file of an image, which somebody is about to use.
     ///
     /// # Errors
     /// [`NodeErrorCode::NotFound`] when this node does not have it.
     pub fn image(&self, digest: &Digest) -> Result<PathBuf, NodeError> {
         match self.images.get(digest) {
-            Some(image) => Ok(image.path),
+            Some(image) => {
+                image.touch();
+                Ok(image.path)
+            }
             None => Err(NodeError::new(NodeErrorCode::NotFound, format!("this node has no image {digest}"))),
         }
     }

@@ -1,6 +1,11 @@
 //! What a sandbox is, whoever talks about it: its states, its size and how it can end.
 
+pub mod signal;
+
 use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "schema")]
+use crate::public::schema::{PortNumber, ReadySeconds, StartCommand, UrlPath};
 
 /// The seven states of a sandbox, as users see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -73,6 +78,8 @@ pub enum Reason {
     Timeout,
     /// The sandbox as a whole used more memory than its limit and the agent could not prevent it.
     OutOfMemory,
+    /// The host's disk was full, so what had been written inside was lost: its files are not to be trusted.
+    DiskFull,
     /// The engine's process ended without being asked to.
     EngineLost,
     /// The agent stopped answering while the engine still ran.
@@ -90,6 +97,7 @@ impl Reason {
             Reason::Deleted => "deleted",
             Reason::Timeout => "timeout",
             Reason::OutOfMemory => "out_of_memory",
+            Reason::DiskFull => "disk_full",
             Reason::EngineLost => "engine_lost",
             Reason::AgentLost => "agent_lost",
             Reason::CreateFailed => "create_failed",
@@ -135,7 +143,7 @@ pub struct Boot {
     /// When it counts as up; absent, it is started and not waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<ReadyCheck>,
-    /// The signal that asks it to stop, by name or number; absent, it ends with the sandbox.
+    /// The signal that asks it to stop, as [`signal::number`] reads it; absent, it ends with the sandbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
 }
@@ -149,6 +157,7 @@ pub struct ReadyCheck {
     pub probe: Probe,
     /// The sandbox fails if that has not happened after so many seconds.
     #[serde(default = "defaults::ready_timeout_seconds")]
+    #[cfg_attr(feature = "schema", schemars(with = "ReadySeconds"))]
     pub timeout_seconds: u32,
 }
 
@@ -158,16 +167,18 @@ pub struct ReadyCheck {
 #[serde(rename_all = "snake_case")]
 pub enum Probe {
     /// A connection to this TCP port of its loopback interface.
-    Port(u16),
+    Port(#[cfg_attr(feature = "schema", schemars(with = "PortNumber"))] u16),
     /// `GET` of a path there, answered with 200 to 399.
     Http {
         /// The port.
+        #[cfg_attr(feature = "schema", schemars(with = "PortNumber"))]
         port: u16,
         /// The path, with its leading slash.
+        #[cfg_attr(feature = "schema", schemars(with = "UrlPath"))]
         path: String,
     },
     /// A command line for the shell that exits with 0.
-    Command(String),
+    Command(#[cfg_attr(feature = "schema", schemars(with = "StartCommand"))] String),
 }
 
 /// The values a user may ask for, each with its unit in its name.
@@ -178,6 +189,8 @@ pub mod limits {
     pub const VCPU: RangeInclusive<u32> = 1..=8;
     /// Memory of one sandbox, in MiB; even.
     pub const MEMORY_MIB: RangeInclusive<u32> = 512..=8192;
+    /// What can be written in one sandbox, in MiB.
+    pub const DISK_MIB: RangeInclusive<u32> = 256..=65_536;
     /// Life of a sandbox, in seconds.
     pub const TIMEOUT_SECONDS: RangeInclusive<u32> = 1..=28_800;
     /// Characters of a template's name.

@@ -78,7 +78,8 @@ impl Machine {
             let last = attempt(&self.dir, run.path(), job, begin + job.bound, &mut on_line)?;
             let flaky = matches!(last.outcome, Outcome::NoProgress | Outcome::Died);
             if flaky && retries.len() + 1 < job.attempts_max {
-                on_line(&format!("[the machine is started afresh: {:?}]", last.outcome));
+                on_line(&format!("[the machine is started afresh: {:?}; it said:]", last.outcome));
+                last.console.lines().for_each(&mut on_line);
                 retries.push(last.outcome);
                 continue;
             }

@@ -14,10 +14,11 @@ const SUITES_EXTRA: [&str; 3] = ["bookworm-security", "bookworm-updates", "bookw
 /// The package whose dependency is the kernel, and what the kernel's version starts with.
 const KERNEL: &str = "linux-image-cloud-amd64";
 const KERNEL_VERSION_PREFIX: &str = "6.1.";
-/// What is installed on top of Debian's essential packages: what `atoll` needs and what its tests look at it with.
-const PACKAGES: [&str; 10] = [
+/// What is installed on top of Debian's essential packages: what `atoll` and its demo need and what tests look at them with.
+const PACKAGES: [&str; 11] = [
     "busybox-static",
     "ca-certificates",
+    "curl",
     "e2fsprogs",
     "erofs-utils",
     "iproute2",

@@ -46,13 +46,18 @@ impl Liar {
         Self { address, heard, stop, listening: Some(listening) }
     }
 
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Runs `atoll` with these arguments against it.
     ///
     /// # Panics
     /// When it cannot be started.
     pub fn atoll(&self, arguments: &[&str]) -> Said {
         let mut command = Command::new(bins::atoll());
-        command.args(arguments).env("ATOLL_URL", format!("http://{}", self.address));
+        command.args(arguments).env("ATOLL_URL", self.url());
         said(command.env("ATOLL_API_KEY", "any").output().expect("atoll is started"))
     }
 

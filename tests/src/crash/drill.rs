@@ -14,6 +14,7 @@ use testkit::server::{Server, Site};
 use tokio::task::JoinHandle;
 
 use super::plan::{Moment, Operation, Plan, Victim};
+use super::starts::Starts;
 use super::victims;
 use crate::id_of;
 
@@ -36,8 +37,8 @@ pub struct Drill {
     /// The sandbox that execs, writes and deletes are done in; made anew when one has died.
     spare: Option<String>,
     written: u64,
-    /// The longest time in which a server that was started had the bystander answer.
-    slowest_start: Duration,
+    /// How soon a server that was started had the bystander answer.
+    starts: Starts,
 }
 
 /// What is under way while somebody is killed.
@@ -57,8 +58,8 @@ impl Drill {
         let beat = "(while :; do date +%s%N > beat; sleep 0.02; done) > /dev/null 2>&1 &";
         let path = format!("/v1/sandbox/{keeper}/process/execute");
         api.post(&path, json!({ "command": beat })).await.expect(200);
-        let (server, slowest_start) = (Some(server), Duration::ZERO);
-        Self { site, server, api, keeper, spare: None, written: 0, slowest_start }
+        let (server, starts) = (Some(server), Starts::default());
+        Self { site, server, api, keeper, spare: None, written: 0, starts }
     }
 
     /// Carries out one plan, and looks at everything afterwards.
@@ -98,7 +99,7 @@ impl Drill {
     }
 
     /// Deletes what is left, and stops; says how long starts took.
-    pub async fn end(mut self) -> Duration {
+    pub async fn end(mut self) -> Starts {
         for id in self.living().await {
             self.api.delete(&format!("/v1/sandbox/{id}")).await.expect(204);
         }
@@ -111,7 +112,7 @@ impl Drill {
             !self.site.log().contains("without a record"),
             "something was done before it was written down"
         );
-        self.slowest_start
+        self.starts
     }
 
     async fn make(&self) -> String {
@@ -184,10 +185,12 @@ impl Drill {
     /// Starts the server, if it was killed or gave up, and waits until the bystander answers.
     async fn bring_back(&mut self) {
         let began = Instant::now();
+        let mut started = None;
         let path = format!("/v1/sandbox/{}/process/execute", self.keeper);
         loop {
             // One that was killed too often in a row gives up, but not at once.
             if self.server.as_mut().is_none_or(|server| !server.runs()) {
+                started = Some(Instant::now());
                 let server = serve(&self.site);
                 self.api = server.api();
                 self.server = Some(server);
@@ -204,7 +207,9 @@ impl Drill {
             assert!(!late, "the bystander does not answer, the last was {answer:?}\n{}", self.site.log());
             tokio::time::sleep(LOOK).await;
         }
-        self.slowest_start = self.slowest_start.max(began.elapsed());
+        if started.is_some_and(|started| self.starts.returned(started.elapsed())) {
+            self.starts.started_empty(empty_start().await);
+        }
     }
 
     /// What was acknowledged must be so, and what was not must be whole or not at all.
@@ -344,6 +349,17 @@ impl Drill {
         traces.retain(|trace| !living.iter().any(|id| trace.name.contains(id)));
         traces
     }
+}
+
+/// How long a server without a sandbox takes until it answers.
+async fn empty_start() -> Duration {
+    let site = Site::gvisor().await;
+    let began = Instant::now();
+    let server = site.serve(&[]);
+    server.api().get("/v1/sandboxes").await.expect(200);
+    let took = began.elapsed();
+    server.stop();
+    took
 }
 
 /// Where the steps are named that the node is to be held at.

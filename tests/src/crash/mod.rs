@@ -6,4 +6,5 @@
 
 pub mod drill;
 pub mod plan;
-mod victims;
+pub mod starts;
+pub mod victims;

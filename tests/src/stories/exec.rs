@@ -6,13 +6,13 @@ use http::Method;
 use serde_json::{Value, json};
 use testkit::lab::{Builder, Lab, eventually};
 
-use super::{PATIENCE_SECONDS, execute, many, run, sandbox};
+use super::{PATIENCE_SECONDS, brief, execute, many, run, sandbox};
 
 pub async fn a_signal_and_a_timeout_are_told_apart_from_an_exit(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;
     assert_eq!(run(&lab, &id, "kill -9 $$").await["exit_code"], 137);
-    let slow = json!({ "command": "echo begun; sleep 100 & sleep 100", "timeout": 1 });
+    let slow = json!({ "command": "echo begun; sleep 100 & sleep 100", "timeout": brief() });
     let ended = execute(&lab, &id, slow).await.expect(200).json();
     assert_eq!(ended, json!({ "exit_code": 124, "stdout": "begun\n", "stderr": "", "timed_out": true }));
     assert_eq!(run(&lab, &id, "exit 124").await.get("timed_out"), None);
@@ -187,7 +187,7 @@ pub async fn a_timeout_ends_the_whole_group(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;
     let family = "sleep 1000 & echo $! > child; sleep 1000";
-    let ended = execute(&lab, &id, json!({ "command": family, "timeout": 1 })).await.expect(200).json();
+    let ended = execute(&lab, &id, json!({ "command": family, "timeout": brief() })).await.expect(200).json();
     assert_eq!((&ended["exit_code"], &ended["timed_out"]), (&json!(124), &json!(true)));
     eventually("the child is gone", async || {
         run(&lab, &id, "kill -0 $(cat child) 2> /dev/null").await["exit_code"] != 0

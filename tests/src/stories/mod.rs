@@ -1,6 +1,7 @@
 //! The stories, by what they are about.
 #![allow(missing_docs, reason = "the name of a story says what it tells")]
 
+pub mod boot;
 pub mod bundles;
 pub mod crash;
 pub mod events;
@@ -12,6 +13,7 @@ pub mod operations;
 pub mod processes;
 pub mod pty;
 mod sse;
+pub mod templates;
 pub mod watch;
 
 use serde_json::{Value, json};
@@ -42,6 +44,11 @@ async fn execute(lab: &Lab, id: &str, mut body: Value) -> Answer {
 /// Whether this is an emulated machine, where everything takes its time.
 fn is_slow() -> bool {
     std::env::var_os("ATOLL_TEST_SLOW").is_some()
+}
+
+/// Seconds in which a shell has said its first word, for commands that are to run out of time.
+fn brief() -> u32 {
+    if is_slow() { 15 } else { 1 }
 }
 
 /// How many of a thing a story that is about many makes: a tenth of it where machines are emulated.

@@ -112,6 +112,8 @@ pub async fn vim_htop_and_less_follow_the_size_of_their_terminal(lab: Builder) {
         socket.until("500.").await;
         connect(&lab, &id, "t").await.until("line 500.").await;
         socket.type_in(leave).await;
+        // It gives the screen back; what is typed before is its own, and it may throw that away.
+        socket.until("\u{1b}[?1049l").await;
         socket.type_in(&format!("echo {pager}$((1))left\n")).await;
         socket.until(&format!("{pager}1left")).await;
     }
@@ -124,6 +126,7 @@ pub async fn vim_htop_and_less_follow_the_size_of_their_terminal(lab: Builder) {
     }
     connect(&lab, &id, "t").await.until("Quit").await;
     socket.type_in("q").await;
+    socket.until("\u{1b}[?1049l").await;
     socket.type_in("echo htop$((1))left\n").await;
     socket.until("htop1left").await;
     lab.end().await;

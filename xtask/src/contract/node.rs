@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde_json::{Value, json};
 use wire::id::{ENTROPY_BYTES, NodeId, SandboxId};
-use wire::image::{Digest, ImageConfig};
+use wire::image::{Digest, ImageConfig, RegistryCredentials};
 use wire::node::{
     BuildEvent, BuildFailure, BuildProgress, BuildSystemImage, BuiltImage, Capacity, DeleteSandbox,
     GUEST_CONTENT_TYPE, GUEST_STREAM, Inspection, Leak, NodeError, NodeErrorCode, NodeReport, Observed,
-    PutDeadline, PutSandbox, SandboxSpec, StepTime,
+    PruneImages, Pruned, PrunedItem, PrunedKind, PullEvent, PullFailure, PullFailureCode, PullImage,
+    PullPhase, PullProgress, PutDeadline, PutSandbox, ResolvedImage, SandboxSpec, StepTime,
 };
-use wire::sandbox::{Death, Reason, Resources, State};
+use wire::sandbox::{Boot, Death, Probe, ReadyCheck, Reason, Resources, State};
 
 use super::{COMMAND, every_variant, example};
 
@@ -27,8 +28,18 @@ pub fn text() -> Result<String> {
         ("NodeReport", vec![report()?]),
         ("Inspection", vec![inspection()?]),
         ("Leak", leaks()?),
-        ("BuildSystemImage", vec![example(&BuildSystemImage { name: "system/debian:bookworm".into() })?]),
+        (
+            "BuildSystemImage",
+            vec![example(&BuildSystemImage { name: "system/debian:bookworm".into(), locked: true })?],
+        ),
         ("BuildEvent", build_events()?),
+        ("PullImage", pulls()?),
+        ("PullEvent", pull_events()?),
+        ("PullPhase", pull_phases()?),
+        ("PullFailureCode", pull_failures()?),
+        ("PruneImages", vec![prune()?]),
+        ("Pruned", vec![pruned()?]),
+        ("PrunedKind", pruned_kinds()?),
         ("NodeError", errors()?),
     ];
     let entries = types.map(|(name, examples)| entry(name, &examples));
@@ -79,7 +90,11 @@ fn put() -> Result<String> {
         env: env(),
         workdir: "/workspace".into(),
         user: "user".into(),
-        boot: None,
+        boot: Some(Boot {
+            argv: vec!["serve".into()],
+            ready: Some(ReadyCheck { probe: Probe::Port(8080), timeout_seconds: 60 }),
+            stop_signal: Some("SIGTERM".into()),
+        }),
     };
     example(&PutSandbox { generation: 1, spec })
 }
@@ -118,6 +133,7 @@ fn reasons() -> Result<Vec<String>> {
         Reason::Deleted => Reason::Deleted,
         Reason::Timeout => Reason::Timeout,
         Reason::OutOfMemory => Reason::OutOfMemory,
+        Reason::DiskFull => Reason::DiskFull,
         Reason::EngineLost => Reason::EngineLost,
         Reason::AgentLost => Reason::AgentLost,
         Reason::CreateFailed => Reason::CreateFailed,
@@ -156,6 +172,70 @@ fn build_events() -> Result<Vec<String>> {
     }))
 }
 
+fn pulls() -> Result<Vec<String>> {
+    let credentials =
+        RegistryCredentials::Basic { username: "me".into(), password: "a password, in the clear".into() };
+    let source = "registry.example.com/me/it:v1".to_owned();
+    let plain = PullImage { source: source.clone(), credentials: None, resolve_only: false };
+    let private = PullImage { credentials: Some(credentials), ..plain.clone() };
+    let look = PullImage { resolve_only: true, ..plain.clone() };
+    Ok(vec![example(&plain)?, example(&private)?, example(&look)?])
+}
+
+fn pull_events() -> Result<Vec<String>> {
+    let resolved = ResolvedImage { digest: digest(), config: config(), layers: 3, layer_bytes: 65_536 };
+    let progress = PullProgress { phase: PullPhase::Fetching, bytes_done: 4096, bytes_total: 65_536 };
+    let built = BuiltImage { digest: digest(), size_bytes: 4096, config: config(), built_now: true };
+    let failure = PullFailure { code: PullFailureCode::NotFound, message: "no such tag".into() };
+    Ok(every_variant!(PullEvent {
+        PullEvent::Resolved(_) => PullEvent::Resolved(resolved),
+        PullEvent::Progress(_) => PullEvent::Progress(progress),
+        PullEvent::Done(_) => PullEvent::Done(built),
+        PullEvent::Failed(_) => PullEvent::Failed(failure),
+    }))
+}
+
+fn pull_phases() -> Result<Vec<String>> {
+    Ok(every_variant!(PullPhase {
+        PullPhase::Fetching => PullPhase::Fetching,
+        PullPhase::Packing => PullPhase::Packing,
+    }))
+}
+
+fn pull_failures() -> Result<Vec<String>> {
+    Ok(every_variant!(PullFailureCode {
+        PullFailureCode::Refused => PullFailureCode::Refused,
+        PullFailureCode::NotFound => PullFailureCode::NotFound,
+        PullFailureCode::Unauthorized => PullFailureCode::Unauthorized,
+        PullFailureCode::Unreachable => PullFailureCode::Unreachable,
+        PullFailureCode::InvalidImage => PullFailureCode::InvalidImage,
+        PullFailureCode::DiskFull => PullFailureCode::DiskFull,
+        PullFailureCode::Internal => PullFailureCode::Internal,
+    }))
+}
+
+fn prune() -> Result<String> {
+    example(&PruneImages { keep: vec![digest()], idle_seconds_min: 3600, dry_run: true })
+}
+
+fn pruned() -> Result<String> {
+    let item = PrunedItem {
+        kind: PrunedKind::Image,
+        name: digest().to_string(),
+        bytes: 4096,
+        reason: "no template, sandbox or pull needs it".into(),
+    };
+    example(&Pruned { items: vec![item], bytes: 4096 })
+}
+
+fn pruned_kinds() -> Result<Vec<String>> {
+    Ok(every_variant!(PrunedKind {
+        PrunedKind::Image => PrunedKind::Image,
+        PrunedKind::Layer => PrunedKind::Layer,
+        PrunedKind::PartialLayer => PrunedKind::PartialLayer,
+    }))
+}
+
 fn errors() -> Result<Vec<String>> {
     Ok(vec![example(&NodeError { code: NodeErrorCode::NoCapacity, message: "the node is full".into() })?])
 }
@@ -166,6 +246,7 @@ fn error_codes() -> Result<Vec<String>> {
         NodeErrorCode::WrongState => NodeErrorCode::WrongState,
         NodeErrorCode::Stale => NodeErrorCode::Stale,
         NodeErrorCode::NoCapacity => NodeErrorCode::NoCapacity,
+        NodeErrorCode::StorageFull => NodeErrorCode::StorageFull,
         NodeErrorCode::Invalid => NodeErrorCode::Invalid,
         NodeErrorCode::EngineFailed => NodeErrorCode::EngineFailed,
         NodeErrorCode::GuestUnreachable => NodeErrorCode::GuestUnreachable,

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -68,7 +68,7 @@ pub async fn pack(directory: &Path, image: &Path, times: Times) -> Result<Digest
 }
 
 /// The digest of a file.
-fn digest_of(path: &PathBuf) -> Result<Digest> {
+pub(crate) fn digest_of(path: &Path) -> Result<Digest> {
     let mut file = File::open(path).map_err(Error::io("open", path))?;
     let mut hash = Sha256::new();
     let mut chunk = vec![0; CHUNK_BYTES];

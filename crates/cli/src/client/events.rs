@@ -1,9 +1,12 @@
 //! Server-Sent Events.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 
 use super::answer::Lines;
+use super::failure::Silent;
 
 /// An answer, event by event.
 ///
@@ -12,12 +15,18 @@ pub struct Events {
     lines: Lines,
     /// The lines of data of the event that is being read.
     data: Vec<String>,
+    silence_max: Option<Duration>,
 }
 
 impl Events {
     /// The events of an answer.
     pub fn of(lines: Lines) -> Self {
-        Self { lines, data: Vec::new() }
+        Self { lines, data: Vec::new(), silence_max: None }
+    }
+
+    /// The same, but a server that does not even say that it is there for so long counts as gone.
+    pub fn silent_at_most(self, silence_max: Duration) -> Self {
+        Self { silence_max: Some(silence_max), ..self }
     }
 
     /// The next event's data, or `None` when the stream has ended; an event without its end does not count.
@@ -25,9 +34,9 @@ impl Events {
     /// Nothing is lost when the wait for it is given up.
     ///
     /// # Errors
-    /// When the connection breaks.
+    /// When the connection breaks, or the server is silent for too long.
     pub async fn data(&mut self) -> Result<Option<String>> {
-        while let Some(line) = self.lines.next().await? {
+        while let Some(line) = self.line().await? {
             if line.is_empty() {
                 if !self.data.is_empty() {
                     return Ok(Some(std::mem::take(&mut self.data).join("\n")));
@@ -37,6 +46,14 @@ impl Events {
             }
         }
         Ok(None)
+    }
+
+    async fn line(&mut self) -> Result<Option<String>> {
+        let next = self.lines.next();
+        match self.silence_max {
+            Some(bound) => tokio::time::timeout(bound, next).await.map_err(|_| Silent(bound))?,
+            None => next.await,
+        }
     }
 
     /// The next event, read as JSON.

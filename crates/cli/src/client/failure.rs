@@ -2,6 +2,7 @@
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -47,6 +48,11 @@ pub enum Failure {
         message: String,
     },
 }
+
+/// A server said nothing for so long, although it was to say something now and then.
+#[derive(Debug, thiserror::Error)]
+#[error("the server has said nothing for {0:?}")]
+pub struct Silent(pub Duration);
 
 /// Any error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -101,8 +107,27 @@ fn hint_for(code: &str) -> Option<&'static str> {
         "team_limit" => "remove what is not needed any more; an operator can raise it with `atoll team set`",
         "team_in_use" => "remove its sandboxes first",
         "last_operator_key" => "make another with `atoll key create --scope operator` first",
+        "template_failed" | "template_pulling" => "`atoll template get` shows where it stands",
+        "invalid_image" => {
+            "a reference looks like `python:3.12-slim` or `registry.example.com/org/app:tag`; \
+             where images may come from is the operator's to say"
+        }
+        "registry_unauthorized" => "give --username and --password-file, or --credentials-file",
+        "system_template" => "`atoll template create` makes one of your own",
         "disk_full" => "remove files in the sandbox, or make one with more disk",
         _ => return None,
+    })
+}
+
+/// Whether the same request may do better in a while: nobody was there, or who was there had too much to do.
+pub fn may_pass(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| match cause.downcast_ref::<Failure>() {
+        Some(Failure::Unreachable { .. } | Failure::Broken { .. }) => true,
+        Some(Failure::Refused { status, .. }) => {
+            status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
+        }
+        // An answer that broke off in its middle.
+        None => cause.is::<Silent>() || cause.is::<hyper::Error>(),
     })
 }
 
@@ -149,6 +174,19 @@ fn reader_is_gone(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_a_server_may_mend_by_itself_is_worth_another_try() {
+        let refused = |status| anyhow::Error::from(refused(StatusCode::from_u16(status).unwrap(), b""));
+        for status in [429, 500, 503] {
+            assert!(may_pass(&refused(status)), "{status}");
+        }
+        for status in [400, 401, 403, 404, 409] {
+            assert!(!may_pass(&refused(status)), "{status}");
+        }
+        assert!(may_pass(&anyhow::Error::from(Silent(Duration::from_secs(1))).context("while listening")));
+        assert!(!may_pass(&anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe))));
+    }
 
     #[test]
     fn only_our_own_output_counts_as_a_reader_that_left() {

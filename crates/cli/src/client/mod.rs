@@ -24,7 +24,7 @@ use crate::output::note;
 pub use answer::{Lines, piece};
 pub use body::{Body, from_pieces, from_reader, pieces, whole};
 pub use events::Events;
-pub use failure::{Failure, OUR_FAILURE, report};
+pub use failure::{Failure, OUR_FAILURE, may_pass, report};
 pub use options::{Ask, Noun, Options, Session};
 pub use socket::{Closed, Shown, Socket, Typist};
 

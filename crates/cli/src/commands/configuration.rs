@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use artifact::oci::settings::{Allowed, Authority, Endpoint, Host, Mirror};
 use clap::{Arg, Args, Command, CommandFactory};
 
 use crate::Atoll;
@@ -129,9 +130,23 @@ fn value(argument: &Arg) -> String {
         "address and port".into()
     } else if kind == TypeId::of::<String>() {
         "text".into()
+    } else if let Some(form) = form(kind) {
+        form.into()
     } else {
         unit(argument.get_id().as_str()).into()
     }
+}
+
+/// The form of a value of several parts; a comma is between several values.
+fn form(kind: impl PartialEq<TypeId>) -> Option<&'static str> {
+    let forms = [
+        (TypeId::of::<Host>(), "`HOST`, …"),
+        (TypeId::of::<Authority>(), "`HOST=FILE`, …"),
+        (TypeId::of::<Mirror>(), "`HOST=URL`, …"),
+        (TypeId::of::<Allowed>(), "`HOST` or `CIDR`, …"),
+        (TypeId::of::<Endpoint>(), "URL"),
+    ];
+    forms.into_iter().find(|(known, _)| kind == *known).map(|(_, form)| form)
 }
 
 /// The unit of a number, which is in its name.

@@ -3,6 +3,7 @@
 pub mod completions;
 pub mod configuration;
 pub mod doctor;
+pub mod events;
 pub mod files;
 pub mod key;
 mod paging;

@@ -39,6 +39,12 @@ struct Orders {
     team: TeamLimits,
     /// Hours for which events can be read.
     event_retention_hours: u32,
+    /// Room on the disk below which no sandbox is made.
+    disk_reserve_mib: u64,
+    /// The operator's secrets keys; absent, control keeps its own.
+    secrets_keys: Option<String>,
+    /// Hours between two removals of images that nobody needs; 0: never.
+    prune_interval_hours: u32,
     /// The process that keeps this one alive.
     server: u32,
 }
@@ -62,6 +68,9 @@ pub fn give_orders(layout: &Layout, settings: &Resolved) -> Result<()> {
         first_key: read_or_make(&layout.api_key(), 0o600, || Ok(control::keys::generate()?))?,
         team: settings.team,
         event_retention_hours: settings.event_retention_hours,
+        disk_reserve_mib: super::room::reserve_mib(settings),
+        secrets_keys: settings.secrets_key_file.as_deref().map(read_keys).transpose()?,
+        prune_interval_hours: settings.prune_interval_hours,
         server: std::process::id(),
     };
     let path = layout.control_orders();
@@ -69,6 +78,12 @@ pub fn give_orders(layout: &Layout, settings: &Resolved) -> Result<()> {
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path)?;
     chown(&path, owner, owner)?;
     Ok(file.write_all(&serde_json::to_vec(&orders)?)?)
+}
+
+/// Read here, for the operator's file need not be the service user's to read.
+fn read_keys(path: &Path) -> Result<String> {
+    fs::read_to_string(path)
+        .with_context(|| format!("the secrets key file {} cannot be read", path.display()))
 }
 
 /// Merges what was counted since the last time, without which it would be kept one by one.
@@ -107,9 +122,12 @@ pub async fn run(orders: &Path) -> Result<()> {
         nodes: vec![control::NodeAddress { socket: orders.node_socket }],
         clock: Arc::new(SystemClock),
         first_key: Some(orders.first_key),
+        secrets_keys: orders.secrets_keys,
         limits: control::Limits {
             team: orders.team,
-            event_retention: Duration::from_secs(u64::from(orders.event_retention_hours) * 60 * 60),
+            disk_reserve_mib: orders.disk_reserve_mib,
+            event_retention: hours(orders.event_retention_hours),
+            prune_interval: Some(hours(orders.prune_interval_hours)).filter(|interval| !interval.is_zero()),
             ..Default::default()
         },
         metrics: control::MetricsPage::new(move || metrics.render()),
@@ -123,4 +141,8 @@ pub async fn run(orders: &Path) -> Result<()> {
     };
     control.serve(tokio::net::TcpListener::from_std(listener)?, shutdown).await;
     Ok(())
+}
+
+fn hours(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 60 * 60)
 }

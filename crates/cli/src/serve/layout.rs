@@ -5,7 +5,7 @@
 //!   lock                   held while a server runs on D
 //!   instance               8 characters that name this installation on the host
 //!   api-key                the first API key, 0600
-//!   control/               the service user's: the store, the pepper of key hashes
+//!   control/               the service user's: the store, the pepper of key hashes, keys of secrets
 //!   node/                  root's, 0700
 //!     id                   the node's id
 //!     lock                 held while a node works here

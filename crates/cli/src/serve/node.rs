@@ -1,5 +1,6 @@
 //! The node's process.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use artifact::pull::Puller;
 use engine::Engine;
 use engine::steps::Faults;
 use runner::Runner;
@@ -45,7 +47,9 @@ struct Orders {
     engine: EngineKind,
     runsc: PathBuf,
     capacity: Capacity,
+    disk_reserve_mib: u64,
     precise_timers: bool,
+    registries: artifact::oci::Settings,
     ephemeral: bool,
     hold_steps: Option<PathBuf>,
     /// Held by the one node that works here.
@@ -79,13 +83,17 @@ pub fn give_orders(
         engine: settings.engine,
         runsc: settings.runsc.clone(),
         capacity: settings.capacity,
+        disk_reserve_mib: super::room::reserve_mib(settings),
         precise_timers: settings.precise_timers,
+        registries: settings.registries.clone(),
         ephemeral,
         hold_steps,
         lock: layout.node_dir("lock"),
         server: std::process::id(),
     };
-    fs::write(layout.node_orders(), serde_json::to_vec_pretty(&orders)?).context("the node's orders")
+    let path = layout.node_orders();
+    fs::write(&path, serde_json::to_vec_pretty(&orders)?)
+        .with_context(|| format!("the node's orders cannot be written to {}", path.display()))
 }
 
 /// Whether the node answers.
@@ -103,15 +111,18 @@ pub async fn run(orders: &Path) -> Result<()> {
     super::child::die_with(orders.server)?;
     let _lock = lock(&orders.lock).await?;
     let faults = Faults::holding(orders.hold_steps.clone());
+    let images = artifact::Images::open(&orders.images_dir)?;
     let runner = Runner::open(runner::Config {
         id: orders.id.clone(),
         records_dir: orders.records_dir.clone(),
-        images: artifact::Images::open(&orders.images_dir)?,
+        puller: Puller::open(images.clone(), orders.registries.clone(), unpacker())?,
+        images,
         engine: open_engine(&orders, faults.clone())?,
         pulse: Pulse { silence_max: SILENCE_MAX },
         faults,
         clock: Arc::new(SystemClock),
         capacity: orders.capacity,
+        disk_reserve_mib: orders.disk_reserve_mib,
         doze_after: (!orders.precise_timers).then_some(DOZE_AFTER),
         bring_ups_max: BRING_UPS_PER_CPU * std::thread::available_parallelism().map_or(1, usize::from),
     })
@@ -135,6 +146,11 @@ async fn lock(path: &Path) -> Result<File> {
     let locking = tokio::task::spawn_blocking(move || file.lock().map(|()| file));
     let locked = tokio::time::timeout(LOCK_BOUND, locking).await;
     Ok(locked.with_context(|| format!("another node holds {}", path.display()))???)
+}
+
+/// This program, as what unpacks images. By our own number, not by `self`, which would be whoever starts it.
+fn unpacker() -> Vec<OsString> {
+    vec![format!("/proc/{}/exe", std::process::id()).into(), "role".into(), "unpacker".into()]
 }
 
 fn open_engine(orders: &Orders, faults: Faults) -> Result<Engine> {

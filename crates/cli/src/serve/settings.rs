@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use artifact::oci::settings::{Allowed, Authority, Endpoint, Host, Mirror};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use wire::node::Capacity;
@@ -20,6 +21,8 @@ const HOST_MEMORY_MIB: u64 = 1024;
 const VCPU_PER_CPU: u32 = 32;
 /// How long events can be read, at least.
 const EVENT_RETENTION_HOURS: u32 = 24;
+/// Between two removals of images that nobody needs.
+const PRUNE_INTERVAL_HOURS: u32 = 24;
 
 /// Every setting, each with its source still open.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -56,6 +59,10 @@ pub struct Settings {
     /// Memory promised to all sandboxes in MiB, at most [default: the host's less 1 GiB].
     #[arg(long, env = "ATOLL_MEMORY_MIB_MAX")]
     pub memory_mib_max: Option<u64>,
+    /// Room on the disk of the data directory below which no sandbox is made, in MiB; the rest is for what those that
+    /// run still write, and for what ends them [default: 1024, but a tenth of the disk at most].
+    #[arg(long, env = "ATOLL_DISK_RESERVE_MIB")]
+    pub disk_reserve_mib: Option<u64>,
     /// Sandboxes of one team at once, where nothing else was set for it [default: 1000].
     #[arg(long, env = "ATOLL_TEAM_SANDBOXES_MAX")]
     pub team_sandboxes_max: Option<u32>,
@@ -68,6 +75,9 @@ pub struct Settings {
     /// API keys of one team, where nothing else was set for it [default: 100].
     #[arg(long, env = "ATOLL_TEAM_KEYS_MAX")]
     pub team_keys_max: Option<u32>,
+    /// Templates of one team, where nothing else was set for it [default: 25].
+    #[arg(long, env = "ATOLL_TEAM_TEMPLATES_MAX")]
+    pub team_templates_max: Option<u32>,
     /// Requests of one team a second, where nothing else was set for it [default: 1000].
     #[arg(long, env = "ATOLL_TEAM_REQUESTS_PER_SECOND")]
     pub team_requests_per_second: Option<u32>,
@@ -77,6 +87,44 @@ pub struct Settings {
     /// Hours for which events of sandboxes can be read after these are gone [default: 24].
     #[arg(long, env = "ATOLL_EVENT_RETENTION_HOURS")]
     pub event_retention_hours: Option<u32>,
+    /// A file with the keys that registries' credentials are encrypted with: an id and 64 hexadecimal digits a line. The
+    /// first encrypts, all decrypt; at the start everything is encrypted anew with the first [default: one that is made].
+    #[arg(long, env = "ATOLL_SECRETS_KEY_FILE")]
+    pub secrets_key_file: Option<PathBuf>,
+    /// Hours between two removals of images that nobody needs; 0: only `atoll template prune` removes them [default: 24].
+    #[arg(long, env = "ATOLL_PRUNE_INTERVAL_HOURS")]
+    pub prune_interval_hours: Option<u32>,
+    /// Registries spoken to without TLS.
+    #[arg(long, env = "ATOLL_REGISTRY_PLAIN_HTTP", value_name = "HOST", value_delimiter = ',')]
+    pub registry_plain_http: Option<Vec<Host>>,
+    /// Who signs a registry's certificate: nobody else's signature counts for it.
+    #[arg(long, env = "ATOLL_REGISTRY_CA", value_name = "HOST=FILE", value_delimiter = ',')]
+    pub registry_ca: Option<Vec<Authority>>,
+    /// Where a registry's images are looked for first, in this order. What follows the URL's host is put before the
+    /// repository's name, as pull-through caches want it.
+    #[arg(long, env = "ATOLL_REGISTRY_MIRROR", value_name = "HOST=URL", value_delimiter = ',')]
+    pub registry_mirror: Option<Vec<Mirror>>,
+    /// Registries, or networks, that users may name although they are not on the internet.
+    #[arg(long, env = "ATOLL_REGISTRY_ALLOW_PRIVATE", value_name = "HOST|CIDR", value_delimiter = ',')]
+    pub registry_allow_private: Option<Vec<Allowed>>,
+    /// The directory below which `oci:` and `docker-archive:` images may be.
+    #[arg(long, env = "ATOLL_IMAGE_PATH", value_name = "DIR")]
+    pub image_path: Option<PathBuf>,
+    /// AWS's service of registry tokens, where it is not the region's own.
+    #[arg(long, env = "ATOLL_ECR_ENDPOINT", value_name = "URL")]
+    pub ecr_endpoint: Option<Endpoint>,
+    /// Google Cloud's service of tokens [default: https://oauth2.googleapis.com/token].
+    #[arg(long, env = "ATOLL_GCP_TOKEN_ENDPOINT", value_name = "URL")]
+    pub gcp_token_endpoint: Option<Endpoint>,
+    /// Azure's service of tokens [default: https://login.microsoftonline.com/].
+    #[arg(long, env = "ATOLL_AZURE_LOGIN_ENDPOINT", value_name = "URL")]
+    pub azure_login_endpoint: Option<Endpoint>,
+    /// One layer of an image as its registry stores it, in MiB, at most [default: 20480].
+    #[arg(long, env = "ATOLL_LAYER_MIB_MAX")]
+    pub layer_mib_max: Option<u64>,
+    /// All layers of an image as its registry stores them, in MiB, at most [default: 40960].
+    #[arg(long, env = "ATOLL_IMAGE_MIB_MAX")]
+    pub image_mib_max: Option<u64>,
 }
 
 /// What runs sandboxes.
@@ -108,10 +156,18 @@ pub struct Resolved {
     pub precise_timers: bool,
     /// What the node can hold.
     pub capacity: Capacity,
+    /// Room on the disk of the data directory below which no sandbox is made; `None`: as the disk's size says.
+    pub disk_reserve_mib: Option<u64>,
     /// What a team may have and how fast it may ask, where nothing else was set for it.
     pub team: TeamLimits,
     /// Hours for which events of sandboxes can be read after these are gone.
     pub event_retention_hours: u32,
+    /// The operator's file with the keys that registries' credentials are encrypted with.
+    pub secrets_key_file: Option<PathBuf>,
+    /// Hours between two removals of images that nobody needs; 0: never.
+    pub prune_interval_hours: u32,
+    /// Where images come from.
+    pub registries: artifact::oci::Settings,
 }
 
 impl Settings {
@@ -132,11 +188,13 @@ impl Settings {
             vcpu: settings.team_vcpu_max.unwrap_or(defaults::LIMITS.vcpu),
             memory_mib: settings.team_memory_mib_max.unwrap_or(defaults::LIMITS.memory_mib),
             keys: settings.team_keys_max.unwrap_or(defaults::LIMITS.keys),
+            templates: settings.team_templates_max.unwrap_or(defaults::LIMITS.templates),
             requests_per_second: settings
                 .team_requests_per_second
                 .unwrap_or(defaults::LIMITS.requests_per_second),
             requests_burst: settings.team_requests_burst.unwrap_or(defaults::LIMITS.requests_burst),
         };
+        let registries = super::registries::resolve(&settings)?;
         let data_dir = settings.data_dir.unwrap_or_else(|| "/var/lib/atoll".into());
         let engine = settings.engine.unwrap_or(EngineKind::Gvisor);
         Ok(Resolved {
@@ -148,8 +206,12 @@ impl Settings {
             runsc: settings.runsc.unwrap_or_else(|| "runsc".into()),
             service_uid: settings.service_uid.unwrap_or(SERVICE_UID),
             capacity,
+            disk_reserve_mib: settings.disk_reserve_mib,
             team,
             event_retention_hours: settings.event_retention_hours.unwrap_or(EVENT_RETENTION_HOURS),
+            secrets_key_file: settings.secrets_key_file,
+            prune_interval_hours: settings.prune_interval_hours.unwrap_or(PRUNE_INTERVAL_HOURS),
+            registries,
         })
     }
 
@@ -165,13 +227,27 @@ impl Settings {
             sandboxes_max: self.sandboxes_max.or(other.sandboxes_max),
             vcpu_max: self.vcpu_max.or(other.vcpu_max),
             memory_mib_max: self.memory_mib_max.or(other.memory_mib_max),
+            disk_reserve_mib: self.disk_reserve_mib.or(other.disk_reserve_mib),
             team_sandboxes_max: self.team_sandboxes_max.or(other.team_sandboxes_max),
             team_vcpu_max: self.team_vcpu_max.or(other.team_vcpu_max),
             team_memory_mib_max: self.team_memory_mib_max.or(other.team_memory_mib_max),
             team_keys_max: self.team_keys_max.or(other.team_keys_max),
+            team_templates_max: self.team_templates_max.or(other.team_templates_max),
             team_requests_per_second: self.team_requests_per_second.or(other.team_requests_per_second),
             team_requests_burst: self.team_requests_burst.or(other.team_requests_burst),
             event_retention_hours: self.event_retention_hours.or(other.event_retention_hours),
+            secrets_key_file: self.secrets_key_file.or(other.secrets_key_file),
+            prune_interval_hours: self.prune_interval_hours.or(other.prune_interval_hours),
+            registry_plain_http: self.registry_plain_http.or(other.registry_plain_http),
+            registry_ca: self.registry_ca.or(other.registry_ca),
+            registry_mirror: self.registry_mirror.or(other.registry_mirror),
+            registry_allow_private: self.registry_allow_private.or(other.registry_allow_private),
+            image_path: self.image_path.or(other.image_path),
+            ecr_endpoint: self.ecr_endpoint.or(other.ecr_endpoint),
+            gcp_token_endpoint: self.gcp_token_endpoint.or(other.gcp_token_endpoint),
+            azure_login_endpoint: self.azure_login_endpoint.or(other.azure_login_endpoint),
+            layer_mib_max: self.layer_mib_max.or(other.layer_mib_max),
+            image_mib_max: self.image_mib_max.or(other.image_mib_max),
         }
     }
 }

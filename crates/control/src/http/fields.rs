@@ -26,7 +26,12 @@ impl Fields {
             serde_json::from_slice::<Map<String, Value>>(bytes)
                 .map_err(|error| Error::Body(format!("the body must be a JSON object: {error}")))?
         };
-        Ok(Self { object, errors: Vec::new() })
+        Ok(Self::of(object))
+    }
+
+    /// This object.
+    pub fn of(object: Map<String, Value>) -> Self {
+        Self { object, errors: Vec::new() }
     }
 
     /// The whole object, in one form for all equal ones.
@@ -37,6 +42,16 @@ impl Fields {
     /// Whether a field is there.
     pub fn has(&self, name: &str) -> bool {
         self.object.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// Whether a field is there and `null`, where that is more than absent.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.object.get(name).is_some_and(Value::is_null)
+    }
+
+    /// The names of what has not been taken out.
+    pub fn left(&self) -> Vec<String> {
+        self.object.keys().cloned().collect()
     }
 
     /// Takes a field out, whatever it is.
@@ -97,7 +112,7 @@ impl Fields {
     /// An object inside this one. What is wrong with it is noted by [`Fields::absorb`].
     pub fn object(&mut self, name: &str) -> Option<Fields> {
         match self.take(name)? {
-            Value::Object(object) => Some(Self { object, errors: Vec::new() }),
+            Value::Object(object) => Some(Self::of(object)),
             other => self.mistyped(name, "an object", &other),
         }
     }
@@ -105,7 +120,7 @@ impl Fields {
     /// A list of objects, so many; it has to be there.
     pub fn objects(&mut self, name: &str, count: RangeInclusive<usize>) -> Option<Vec<Fields>> {
         let wrap = |item| match item {
-            Value::Object(object) => Some(Self { object, errors: Vec::new() }),
+            Value::Object(object) => Some(Self::of(object)),
             _ => None,
         };
         let items: Option<Vec<_>> = match self.take(name) {
@@ -124,6 +139,11 @@ impl Fields {
         let errors = inner.errors.into_iter();
         self.errors
             .extend(errors.map(|wrong| FieldError { field: format!("{name}.{}", wrong.field), ..wrong }));
+    }
+
+    /// Notes what is wrong with an object that stood for some of these fields.
+    pub fn adopt(&mut self, other: Fields) {
+        self.errors.extend(other.errors);
     }
 
     /// An environment, within its limits.

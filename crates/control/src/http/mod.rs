@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod dialect;
 mod docs;
 mod events;
 mod extract;
@@ -22,6 +23,7 @@ mod sandboxes;
 mod serve;
 mod sse;
 mod teams;
+mod template_fields;
 mod templates;
 
 pub use fields::path_error;

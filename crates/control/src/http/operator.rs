@@ -1,13 +1,16 @@
 //! What only operators ask.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header;
+use wire::node::Pruned;
 use wire::public::operator::{LeakList, NodeList, NodeStatus};
+use wire::public::template;
 use wire::sandbox::{State as SandboxState, limits};
 
 use super::App;
@@ -22,9 +25,20 @@ pub async fn build_system_template(State(app): State<App>, request: Request) -> 
     if !limits::TEMPLATE_NAME_CHARS.contains(&name.chars().count()) {
         fields.wrong("name", "must be the name of a system template, such as \"system/debian:bookworm\"");
     }
+    let locked = fields.boolean("locked").unwrap_or_default();
     fields.finish()?;
-    let progress = templates::build_system(&app, name).await?;
+    let progress = templates::build_system(&app, name, locked).await?;
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(progress)).into_response())
+}
+
+/// `POST /v1/templates/prune`.
+pub async fn prune_templates(State(app): State<App>, request: Request) -> Result<Json<Pruned>> {
+    let mut fields = json_fields(&app, request).await?;
+    let dry_run = fields.boolean("dry_run").unwrap_or(false);
+    let idle = fields.integer("idle_seconds", template::limits::IDLE_SECONDS);
+    fields.finish()?;
+    let idle = idle.map_or(app.limits.prune_idle, |seconds| Duration::from_secs(seconds.into()));
+    templates::prune(&app, idle, dry_run).await.map(Json)
 }
 
 /// `GET /v1/nodes`.
@@ -53,6 +67,9 @@ pub async fn metrics(State(app): State<App>) -> Result<Response> {
     for state in SandboxState::ALL.into_iter().filter(|state| *state != SandboxState::Deleted) {
         let count = counts.get(&state).copied().unwrap_or(0);
         metrics::gauge!("atoll_sandboxes", "state" => state.as_str()).set(count as f64);
+    }
+    if let Ok(bytes) = app.store.place().free_bytes() {
+        metrics::gauge!("atoll_disk_free_bytes").set(bytes as f64);
     }
     for (kind, count) in leaks_by_kind(&app) {
         metrics::gauge!("atoll_leaks", "kind" => kind).set(count as f64);

@@ -4,10 +4,12 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use wire::guest::ErrorCode as GuestCode;
-use wire::node::NodeErrorCode;
-use wire::public::error::ErrorBody;
+use wire::node::{NodeErrorCode, PullFailure, PullFailureCode};
+use wire::public::error::{ErrorBody, FieldError};
 
 use crate::error::Error;
+use crate::store::Trouble;
+use crate::templates::record::may_pass;
 
 /// When to come back after a refusal that passes, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 5;
@@ -50,6 +52,14 @@ fn tell(error: &Error) -> Told {
         Error::CreateFailed { failure, .. } => tell_create_failure(*failure),
         Error::NoCapacity { .. } => passing(StatusCode::SERVICE_UNAVAILABLE, "no_capacity"),
         Error::NoImage(_) => told(StatusCode::SERVICE_UNAVAILABLE, "no_image"),
+        Error::SystemTemplate(_) => told(StatusCode::CONFLICT, "system_template"),
+        Error::Pull(failure) => tell_pull_failure(failure.code),
+        Error::TemplateFailed { failure, .. } if may_pass(failure.code) => {
+            passing(StatusCode::SERVICE_UNAVAILABLE, "template_failed")
+        }
+        Error::TemplateFailed { .. } => told(StatusCode::CONFLICT, "template_failed"),
+        Error::TemplatePulling { .. } => passing(StatusCode::SERVICE_UNAVAILABLE, "template_pulling"),
+        Error::SealedCredentials { .. } => told(StatusCode::CONFLICT, "credentials_sealed"),
         Error::TooManySockets => passing(StatusCode::SERVICE_UNAVAILABLE, "too_many_sockets"),
         Error::NoNode => passing(StatusCode::SERVICE_UNAVAILABLE, "no_node"),
         Error::IdempotencyKeyReused => told(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
@@ -58,17 +68,55 @@ fn tell(error: &Error) -> Told {
         Error::NodeUnreachable(_) => passing(StatusCode::SERVICE_UNAVAILABLE, "node_unreachable"),
         Error::Broken(_) => told(StatusCode::BAD_GATEWAY, "connection_broken"),
         Error::Slow { .. } => told(StatusCode::GATEWAY_TIMEOUT, "timeout"),
-        Error::Store(_) | Error::Corrupt { .. } | Error::Start(..) | Error::Internal { .. } => {
+        Error::StorageFull { .. } => passing(StatusCode::INSUFFICIENT_STORAGE, "storage_full"),
+        Error::DatabaseMoved { .. } | Error::StoreSlow { .. } => unavailable(),
+        Error::Store(trouble, _) => tell_trouble(*trouble),
+        Error::Corrupt { .. } | Error::Start(..) | Error::Internal { .. } => {
             told(StatusCode::INTERNAL_SERVER_ERROR, "internal")
         }
+    }
+}
+
+fn unavailable() -> Told {
+    passing(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
+}
+
+fn tell_trouble(trouble: Option<Trouble>) -> Told {
+    match trouble {
+        Some(Trouble::Full) => passing(StatusCode::INSUFFICIENT_STORAGE, "storage_full"),
+        Some(Trouble::Busy | Trouble::Unwritable) => unavailable(),
+        Some(Trouble::Damaged) | None => told(StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     }
 }
 
 fn tell_create_failure(failure: Option<NodeErrorCode>) -> Told {
     match failure {
         Some(NodeErrorCode::NoCapacity) => passing(StatusCode::SERVICE_UNAVAILABLE, "no_capacity"),
+        Some(NodeErrorCode::StorageFull) => passing(StatusCode::INSUFFICIENT_STORAGE, "storage_full"),
         Some(NodeErrorCode::Timeout) => passing(StatusCode::SERVICE_UNAVAILABLE, "create_timed_out"),
         _ => told(StatusCode::INTERNAL_SERVER_ERROR, "create_failed"),
+    }
+}
+
+/// What is wrong with the source is the caller's to mend.
+fn tell_pull_failure(code: PullFailureCode) -> Told {
+    match code {
+        PullFailureCode::Refused | PullFailureCode::NotFound | PullFailureCode::InvalidImage => {
+            told(StatusCode::BAD_REQUEST, "invalid_image")
+        }
+        PullFailureCode::Unauthorized => told(StatusCode::BAD_REQUEST, "registry_unauthorized"),
+        PullFailureCode::Unreachable => told(StatusCode::BAD_GATEWAY, "registry_unreachable"),
+        PullFailureCode::DiskFull => passing(StatusCode::SERVICE_UNAVAILABLE, "node_disk_full"),
+        PullFailureCode::Internal => told(StatusCode::INTERNAL_SERVER_ERROR, "pull_failed"),
+    }
+}
+
+/// The field that is to be changed for a pull to go well.
+fn field_of(code: PullFailureCode) -> Option<&'static str> {
+    match code {
+        PullFailureCode::Refused | PullFailureCode::NotFound | PullFailureCode::InvalidImage => Some("uri"),
+        PullFailureCode::Unauthorized => Some("credentials"),
+        PullFailureCode::Unreachable | PullFailureCode::DiskFull | PullFailureCode::Internal => None,
     }
 }
 
@@ -99,6 +147,7 @@ fn tell_node_refusal(code: NodeErrorCode) -> Told {
         NodeErrorCode::NotFound => told(StatusCode::NOT_FOUND, "not_found"),
         NodeErrorCode::WrongState => told(StatusCode::CONFLICT, "wrong_state"),
         NodeErrorCode::NoCapacity => passing(StatusCode::SERVICE_UNAVAILABLE, "no_capacity"),
+        NodeErrorCode::StorageFull => passing(StatusCode::INSUFFICIENT_STORAGE, "storage_full"),
         NodeErrorCode::Invalid => told(StatusCode::BAD_REQUEST, "invalid"),
         NodeErrorCode::EngineFailed => told(StatusCode::BAD_GATEWAY, "engine_failed"),
         NodeErrorCode::GuestUnreachable => told(StatusCode::BAD_GATEWAY, "guest_unreachable"),
@@ -111,6 +160,10 @@ fn tell_node_refusal(code: NodeErrorCode) -> Told {
 pub fn error_body(error: &Error) -> ErrorBody {
     let errors = match error {
         Error::Fields(fields) => fields.clone(),
+        Error::Pull(PullFailure { code, message }) => {
+            let wrong = |field: &str| FieldError { field: field.to_owned(), error: message.clone() };
+            field_of(*code).map(wrong).into_iter().collect()
+        }
         _ => Vec::new(),
     };
     ErrorBody { message: message(error), code: tell(error).code.to_owned(), errors }
@@ -162,14 +215,4 @@ impl IntoResponse for Error {
         }
         response
     }
-}
-
-/// For paths that are not there.
-pub async fn no_such_route() -> Error {
-    Error::NoSuchRoute
-}
-
-/// For methods that a path does not have.
-pub async fn method_not_allowed() -> Error {
-    Error::MethodNotAllowed
 }

@@ -69,7 +69,9 @@ fn to_run_at_once(fields: &mut Fields) -> Option<processes::Order> {
 }
 
 /// Runs something to its end even if the client hangs up: half of it would be found by nobody.
-async fn to_the_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+pub async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
     use tracing::Instrument;
     let task = tokio::spawn(work.in_current_span());
     task.await.map_err(|error| Error::internal("the work on this request did not end", error))?
@@ -96,7 +98,7 @@ fn idempotency_key(fields: &mut Fields, headers: &HeaderMap, body: &str) -> Opti
 fn order(fields: &mut Fields) -> Order {
     let order = Order {
         template_name: template_name(fields),
-        vcpu: fields.integer("vcpu", limits::VCPU).unwrap_or(defaults::VCPU),
+        vcpu: fields.integer("vcpu", limits::VCPU),
         memory_mib: memory(fields),
         timeout_seconds: fields
             .integer("timeout", limits::TIMEOUT_SECONDS)
@@ -127,17 +129,18 @@ fn template_name(fields: &mut Fields) -> String {
     name
 }
 
-fn memory(fields: &mut Fields) -> u32 {
-    let memory = fields.integer("memory", limits::MEMORY_MIB).unwrap_or(defaults::MEMORY_MIB);
+/// Memory in MiB, of a sandbox or a template's.
+pub fn memory(fields: &mut Fields) -> Option<u32> {
+    let memory = fields.integer("memory", limits::MEMORY_MIB)?;
     if !memory.is_multiple_of(2) {
         fields.wrong("memory", format!("must be even, in MiB, not {memory}"));
     }
-    memory
+    Some(memory)
 }
 
 /// Only the policy that forbids nothing, and nothing in it that would mean more. It is shown as it was
 /// given, but for nulls, which are the same as nothing.
-fn network_policy(fields: &mut Fields) -> Option<Value> {
+pub fn network_policy(fields: &mut Fields) -> Option<Value> {
     let Value::Object(mut object) = fields.take("network_policy")? else {
         fields.wrong("network_policy", "must be an object");
         return None;

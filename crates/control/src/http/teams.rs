@@ -18,11 +18,12 @@ use crate::store::Caller;
 use crate::teams::{self, Changes};
 
 /// What can be limited, and from what to what.
-const LIMITS: [(&str, RangeInclusive<u32>); 6] = [
+const LIMITS: [(&str, RangeInclusive<u32>); 7] = [
     ("sandboxes", limits::AMOUNT),
     ("vcpu", limits::AMOUNT),
     ("memory_mib", limits::AMOUNT),
     ("keys", limits::KEYS),
+    ("templates", limits::AMOUNT),
     ("requests_per_second", limits::REQUESTS),
     ("requests_burst", limits::REQUESTS),
 ];

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use wire::id::SandboxId;
 use wire::node::{
     BuildEvent, BuildSystemImage, DeleteSandbox, GUEST_CONTENT_TYPE, Inspection, Leak, NodeError,
-    NodeErrorCode, NodeReport, Observed, PutDeadline, PutSandbox,
+    NodeErrorCode, NodeReport, Observed, PruneImages, Pruned, PullEvent, PullImage, PutDeadline, PutSandbox,
 };
 
 use super::connect::UnixConnector;
@@ -34,7 +34,10 @@ const DEADLINE_SECONDS_MAX: u64 = 30;
 /// How long a node may take to look at a sandbox and the host.
 const INSPECT_SECONDS_MAX: u64 = 30;
 
-/// How long a node may take to bring a sandbox up or down.
+/// How long a node may take to look at its images and remove some.
+const PRUNE_SECONDS_MAX: u64 = 120;
+
+/// How long a node may take to bring a sandbox up or down, what it starts with left out.
 const SETTLE_SECONDS_MAX: u64 = 120;
 
 /// How long a node may take to begin its answer to a request for the agent.
@@ -107,7 +110,8 @@ impl NodeClient {
     /// Wants this sandbox; answers once it runs or is dead.
     pub async fn put(&self, id: &SandboxId, put: &PutSandbox) -> Result<Observed, NodeFailure> {
         let request = json_request(Method::PUT, &format!("/v1/sandboxes/{id}"), put)?;
-        self.json("bringing the sandbox up", request, SETTLE_SECONDS_MAX).await
+        let seconds = SETTLE_SECONDS_MAX + put.spec.ready_wait().as_secs();
+        self.json("bringing the sandbox up", request, seconds).await
     }
 
     /// Wants this sandbox to end at another moment; answers once that outlives the node's process.
@@ -154,11 +158,24 @@ impl NodeClient {
     }
 
     /// Builds a system image; its progress.
-    pub async fn build(&self, name: &str) -> Result<Lines<BuildEvent>, NodeFailure> {
-        let order = BuildSystemImage { name: name.to_owned() };
+    pub async fn build(&self, name: &str, locked: bool) -> Result<Lines<BuildEvent>, NodeFailure> {
+        let order = BuildSystemImage { name: name.to_owned(), locked };
         let request = json_request(Method::POST, "/v1/images/system", &order)?;
         let answer = self.send("starting the build", request, INSPECT_SECONDS_MAX).await?;
         Ok(Lines::new(answer.into_body()))
+    }
+
+    /// Fetches an image of somebody else's; its progress. It goes on if that is not read.
+    pub async fn pull(&self, order: &PullImage) -> Result<Lines<PullEvent>, NodeFailure> {
+        let request = json_request(Method::POST, "/v1/images/pull", order)?;
+        let answer = self.send("starting the pull", request, INSPECT_SECONDS_MAX).await?;
+        Ok(Lines::new(answer.into_body()))
+    }
+
+    /// Removes images nobody needs, or says which those are.
+    pub async fn prune(&self, order: &PruneImages) -> Result<Pruned, NodeFailure> {
+        let request = json_request(Method::POST, "/v1/images/prune", order)?;
+        self.json("pruning images", request, PRUNE_SECONDS_MAX).await
     }
 
     /// Asks the agent something that needs no data.

@@ -29,7 +29,10 @@ async fn a_key_is_shown_once_and_says_what_it_is() {
     assert_eq!((&shown["key"]["id"], &shown["key"]["team"]), (&made["id"], &shown["team"]["id"]));
     assert_eq!(shown["team"]["name"], "default");
     assert_eq!(shown["team"]["limits"]["sandboxes"], 1000);
-    assert_eq!(shown["team"]["use"], json!({"sandboxes": 0, "vcpu": 0, "memory_mib": 0, "keys": 2}));
+    assert_eq!(
+        shown["team"]["use"],
+        json!({"sandboxes": 0, "vcpu": 0, "memory_mib": 0, "keys": 2, "templates": 0})
+    );
 
     let listed = lab.get("/v1/keys").await.expect(200).text();
     assert!(listed.contains("\"ci\"") && !listed.contains(key));

@@ -15,4 +15,7 @@ mod openapi;
 mod processes;
 mod support;
 mod teams;
+mod template_images;
+mod template_secrets;
+mod templates;
 mod watches;

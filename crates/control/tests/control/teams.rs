@@ -30,7 +30,10 @@ async fn a_team_from_its_making_to_its_end() {
 
     let shown = lab.get(&format!("/v1/team/{id}")).await.expect(200).json();
     assert_eq!((&shown["limits"]["sandboxes"], &shown["limits"]["keys"]), (&json!(2), &json!(100)));
-    assert_eq!(shown["use"], json!({"sandboxes": 1, "vcpu": 1, "memory_mib": 1024, "keys": 1}));
+    assert_eq!(
+        shown["use"],
+        json!({"sandboxes": 1, "vcpu": 1, "memory_mib": 1024, "keys": 1, "templates": 0})
+    );
     let all = lab.get("/v1/teams").await.expect(200).json();
     let names: Vec<_> = all["items"].as_array().unwrap().iter().map(|team| &team["name"]).collect();
     assert_eq!((json!(names), &all["total_items"]), (json!(["default", "other", "small"]), &json!(3)));

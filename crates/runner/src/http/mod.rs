@@ -35,6 +35,8 @@ pub fn router(supervisor: Arc<Supervisor>, node_id: wire::id::NodeId) -> Router 
         .route("/v1/node", get(report::node))
         .route("/v1/leaks", get(report::leaks))
         .route("/v1/images/system", post(images::build_system))
+        .route("/v1/images/prune", post(images::prune))
+        .route("/v1/images/pull", post(images::pull))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         // Guest streams carry files of any size; they are bounded by back-pressure, not by length.
         .route("/v1/sandboxes/{id}/guest", post(guest::stream).layer(DefaultBodyLimit::disable()))

@@ -13,6 +13,10 @@ pub struct PullImage {
     /// What its registry wants to see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<RegistryCredentials>,
+    /// Look at the manifest and the configuration, and fetch no layers: `Resolved` or `Failed` is then the last line. A
+    /// node that does not know this goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resolve_only: bool,
 }
 
 /// A line of how a pull goes: `Resolved` once, `Progress` for as long as it lasts, and `Done` or `Failed`. The pull goes on
@@ -68,6 +72,7 @@ pub enum PullPhase {
 
 /// Why a pull made no image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[error("{message}")]
 pub struct PullFailure {
     /// What kind.

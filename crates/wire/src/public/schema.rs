@@ -6,9 +6,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::limits::{FILES_MAX, IDEMPOTENCY_KEY_CHARS_MAX, PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX, TREE_DEPTH};
 use super::sandbox::LISTED_STATES;
-use super::{key, team};
+use super::{key, team, template};
 use crate::guest::pty::{ID_BYTES_MAX, SIDE_MAX};
 use crate::id::{ALPHABET, SUFFIX_CHARS};
+use crate::image::SOURCE_CHARS_MAX;
 use crate::sandbox::{defaults, limits};
 
 /// Names a shape, to be used as `#[schemars(with = "…")]`.
@@ -91,6 +92,57 @@ shapes! {
         "maximum": limits::MEMORY_MIB.end(),
         "multipleOf": 2,
         "default": defaults::MEMORY_MIB,
+    };
+    /// A name of a template that is not ours.
+    OwnTemplateName = {
+        "type": "string",
+        "minLength": limits::TEMPLATE_NAME_CHARS.start(),
+        "maxLength": limits::TEMPLATE_NAME_CHARS.end(),
+        "pattern": r"^[^\s\u0000-\u001f\u007f-\u009f]+$",
+    };
+    /// Where an image comes from.
+    ImageSourceText = { "type": "string", "minLength": 1, "maxLength": SOURCE_CHARS_MAX };
+    /// Virtual CPUs of a template's sandboxes.
+    OwnVcpu = { "type": "integer", "minimum": limits::VCPU.start(), "maximum": limits::VCPU.end() };
+    /// Memory of a template's sandboxes, in MiB.
+    OwnMemoryMib = {
+        "type": "integer",
+        "minimum": limits::MEMORY_MIB.start(),
+        "maximum": limits::MEMORY_MIB.end(),
+        "multipleOf": 2,
+    };
+    /// What can be written in a sandbox, in MiB.
+    DiskMib = { "type": "integer", "minimum": limits::DISK_MIB.start(), "maximum": limits::DISK_MIB.end() };
+    /// A command line that is started with a sandbox.
+    StartCommand = {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": template::limits::START_CMD_BYTES_MAX,
+        "pattern": NO_NUL,
+    };
+    /// A TCP port.
+    PortNumber = { "type": "integer", "minimum": 1, "maximum": 65_535 };
+    /// The path of a URL.
+    UrlPath = { "type": "string", "maxLength": limits::PATH_BYTES_MAX, "pattern": "^/[!-~]*$" };
+    /// Time for a sandbox to be up, in seconds.
+    ReadySeconds = {
+        "type": "integer",
+        "minimum": limits::READY_TIMEOUT_SECONDS.start(),
+        "maximum": limits::READY_TIMEOUT_SECONDS.end(),
+        "default": defaults::ready_timeout_seconds(),
+    };
+    /// Sandboxes of a pool.
+    PoolSize = {
+        "type": "integer",
+        "minimum": template::limits::POOL.start(),
+        "maximum": template::limits::POOL.end(),
+    };
+    /// How long what is pruned has not been used, in seconds.
+    IdleSeconds = {
+        "type": "integer",
+        "minimum": template::limits::IDLE_SECONDS.start(),
+        "maximum": template::limits::IDLE_SECONDS.end(),
+        "default": template::defaults::IDLE_SECONDS,
     };
     /// Life of a sandbox, in seconds.
     TimeoutSeconds = {

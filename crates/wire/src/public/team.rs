@@ -19,6 +19,9 @@ pub struct TeamLimits {
     pub memory_mib: u64,
     /// API keys, expired ones included.
     pub keys: u32,
+    /// Templates of its own.
+    #[serde(default = "defaults::templates")]
+    pub templates: u32,
     /// Requests a second, on and on.
     pub requests_per_second: u32,
     /// Requests at once, after a pause.
@@ -46,6 +49,10 @@ pub struct OwnLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<LimitOfKeys>"))]
     pub keys: Option<u32>,
+    /// Templates of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<LimitOnAmount>"))]
+    pub templates: Option<u32>,
     /// Requests a second, on and on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<LimitOfRequests>"))]
@@ -68,6 +75,9 @@ pub struct TeamUse {
     pub memory_mib: u64,
     /// API keys, expired ones included.
     pub keys: u32,
+    /// Templates of its own.
+    #[serde(default)]
+    pub templates: u32,
 }
 
 /// A team to make.
@@ -139,7 +149,7 @@ pub mod limits {
 
     /// Characters of a name.
     pub const NAME_CHARS: RangeInclusive<usize> = 1..=64;
-    /// A limit on sandboxes, virtual CPUs, or MiB of memory. None at all is a limit too.
+    /// A limit on sandboxes, virtual CPUs, MiB of memory, or templates. None at all is a limit too.
     pub const AMOUNT: RangeInclusive<u32> = 0..=1_000_000_000;
     /// A limit on keys.
     pub const KEYS: RangeInclusive<u32> = 1..=100;
@@ -151,13 +161,18 @@ pub mod limits {
 pub mod defaults {
     use super::TeamLimits;
 
-    /// Room for anything one box can do; the contract's 100 keys.
+    /// Room for anything one box can do; the contract's 100 keys and 25 templates.
     pub const LIMITS: TeamLimits = TeamLimits {
         sandboxes: 1000,
         vcpu: 8000,
         memory_mib: 8_192_000,
         keys: 100,
+        templates: 25,
         requests_per_second: 1000,
         requests_burst: 2000,
     };
+
+    pub(super) fn templates() -> u32 {
+        LIMITS.templates
+    }
 }

@@ -78,7 +78,15 @@ impl Failure {
                 400,
                 "The request is not valid; `errors` names every field that is wrong.",
                 "the request is not valid: vcpu: must be a whole number from 1 to 8, not 9",
-                &["invalid_fields", "invalid_body", "is_a_directory", "not_a_directory", "invalid"],
+                &[
+                    "invalid_fields",
+                    "invalid_body",
+                    "is_a_directory",
+                    "not_a_directory",
+                    "invalid",
+                    "invalid_image",
+                    "registry_unauthorized",
+                ],
             ),
             Unauthorized => (
                 401,
@@ -113,6 +121,9 @@ impl Failure {
                     "already_exists",
                     "team_limit",
                     "team_in_use",
+                    "system_template",
+                    "template_failed",
+                    "credentials_sealed",
                     "last_operator_key",
                     "not_empty",
                     "too_many",
@@ -145,7 +156,7 @@ impl Failure {
                 500,
                 "A fault of the server's own; its log has the cause.",
                 "the store failed",
-                &["internal", "create_failed"],
+                &["internal", "create_failed", "pull_failed"],
             ),
             NotImplemented => (
                 501,
@@ -155,13 +166,13 @@ impl Failure {
             ),
             BadGateway => (
                 502,
-                "The sandbox broke before the operation ended; what became of it is not known.",
+                "The sandbox broke before the operation ended, and what became of it is not known; or a template's registry cannot be reached.",
                 "the connection to the sandbox broke before the operation ended; what became of it is not known",
-                &["connection_broken", "engine_failed", "guest_unreachable"],
+                &["connection_broken", "engine_failed", "guest_unreachable", "registry_unreachable"],
             ),
             Unavailable => (
                 503,
-                "There is no room, or the sandbox or its node is not ready; `Retry-After` says when to try again.",
+                "There is no room, or the sandbox, its template or its node is not ready; `Retry-After` says when to try again.",
                 "no node has room for 1 vCPU and 1024 MiB; delete sandboxes or try again later",
                 &[
                     "no_capacity",
@@ -171,12 +182,21 @@ impl Failure {
                     "too_many_sockets",
                     "node_unreachable",
                     "create_timed_out",
+                    "store_unavailable",
+                    "template_pulling",
+                    "template_failed",
+                    "node_disk_full",
                 ],
             ),
             TimedOut => {
                 (504, "Something took longer than its bound.", "the node took longer than 30 s", &["timeout"])
             }
-            DiskFull => (507, "The sandbox's disk is full.", "no space left on device", &["disk_full"]),
+            DiskFull => (
+                507,
+                "A disk is full: `disk_full` is the sandbox's own; `storage_full` is the server's, where `Retry-After` says when to try again.",
+                "no space left on device",
+                &["disk_full", "storage_full"],
+            ),
         }
     }
 
@@ -199,7 +219,7 @@ impl Failure {
             "x-codes": codes,
             "content": { "application/json": { "schema": schemas.answered::<ErrorBody>(), "example": example } },
         });
-        if matches!(self, Unavailable | RateLimited) {
+        if matches!(self, Unavailable | RateLimited | DiskFull) {
             answer["headers"]["Retry-After"] =
                 json!({ "description": "Seconds to wait.", "schema": { "type": "integer" } });
         }

@@ -42,7 +42,7 @@ pub fn of_one(operation: Operation) -> Operation {
 
 fn create() -> Operation {
     post("/v1/sandbox", "create_sandbox", "Make a sandbox")
-        .says("Answers when it runs: a command can be executed in it at once.")
+        .says("Answers when it runs: a command can be executed in it at once. What is not given is as the template says, or else has the default. Where the template's image is still on its way, the answer waits for it, for a while.")
         .says("With `run`, a command is: the answer comes when it has ended, and `executed` is what came of it, as an item of a batch. A command that does not start does not undo the sandbox. A command that takes long is answered with `201` and spaces, as by `execute`.")
         .in_header::<IdempotencyKey>(
             "Idempotency-Key",
@@ -56,6 +56,7 @@ fn create() -> Operation {
             env_vars: Some(BTreeMap::from([("LANG".into(), "C.UTF-8".into())])),
             ..CreateSandbox::default()
         })
+        .says("When the disk of the server is nearly full, it is refused at once with `507`, `storage_full` and `Retry-After`.")
         .answers(201, "It runs.", &SandboxMade { sandbox: sandbox(), executed: None })
         .fails(&[NotFound, Conflict, Unprocessable, BadGateway, Unavailable, TimedOut])
 }

@@ -21,7 +21,7 @@ pub fn team() -> Team {
         id: team_id(),
         name: "research".into(),
         limits: TeamLimits { sandboxes: 20, ..defaults::LIMITS },
-        used: TeamUse { sandboxes: 1, vcpu: 2, memory_mib: 2048, keys: 1 },
+        used: TeamUse { sandboxes: 1, vcpu: 2, memory_mib: 2048, keys: 1, templates: 1 },
         created_at: CREATED_AT.into(),
     }
 }

@@ -46,6 +46,7 @@ pub fn add_limits(facts: &mut Table, team: &Team) {
     facts.fact("vcpu", format!("{} of {}", used.vcpu, limits.vcpu));
     facts.fact("memory", format!("{} of {} MiB", used.memory_mib, limits.memory_mib));
     facts.fact("keys", format!("{} of {}", used.keys, limits.keys));
+    facts.fact("templates", format!("{} of {}", used.templates, limits.templates));
     let (steady, burst) = (limits.requests_per_second, limits.requests_burst);
     facts.fact("requests", format!("{steady} a second, {burst} at once"));
 }

@@ -21,6 +21,9 @@ pub struct Limits {
     /// API keys, expired ones included.
     #[arg(long, value_name = "NUMBER")]
     keys: Option<Limit>,
+    /// Templates of its own.
+    #[arg(long, value_name = "NUMBER")]
+    templates: Option<Limit>,
     /// Requests a second, on and on.
     #[arg(long, value_name = "NUMBER")]
     requests_per_second: Option<Limit>,
@@ -54,6 +57,7 @@ impl Limits {
             ("vcpu", self.vcpu),
             ("memory_mib", self.memory_mib),
             ("keys", self.keys),
+            ("templates", self.templates),
             ("requests_per_second", self.requests_per_second),
             ("requests_burst", self.requests_burst),
         ];

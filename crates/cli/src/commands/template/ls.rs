@@ -25,9 +25,10 @@ impl Ask for Ls {
 }
 
 fn table(list: &TemplateList, now: Timestamp) -> Table {
-    let mut table = Table::new(["NAME", "ID", "CREATED"]);
+    let mut table = Table::new(["NAME", "ID", "STATE", "CREATED"]);
     for template in &list.items {
-        table.row([template.name.clone(), template.id.to_string(), ago(&template.created_at, now)]);
+        let (name, id) = (template.name.clone(), template.id.to_string());
+        table.row([name, id, template.state.to_string(), ago(&template.created_at, now)]);
     }
     table
 }

@@ -48,6 +48,8 @@ pub struct Lab {
     pub address: String,
     pub dir: tempfile::TempDir,
     pub limits: Limits,
+    /// The operator's key file, as text.
+    pub secrets_keys: Option<String>,
     client: Client<HttpConnector, Full<Bytes>>,
     server: Option<Server>,
     more_servers: Vec<Server>,
@@ -129,6 +131,7 @@ impl Lab {
             address: String::new(),
             dir,
             limits,
+            secrets_keys: None,
             client: Client::builder(TokioExecutor::new()).build_http(),
             server: None,
             more_servers: Vec::new(),
@@ -148,6 +151,7 @@ impl Lab {
             nodes: vec![NodeAddress { socket: self.node.socket.clone() }],
             clock: self.clock.clone(),
             first_key: Some(self.key.clone()),
+            secrets_keys: self.secrets_keys.clone(),
             limits: self.limits.clone(),
             metrics: MetricsPage::new(|| "# rendered\n".into()),
         };
@@ -236,6 +240,19 @@ impl Lab {
     /// A sandbox that runs.
     pub async fn sandbox(&self) -> SandboxId {
         self.post("/v1/sandbox", json!({})).await.expect(201).id()
+    }
+
+    /// A template whose image is here: its id.
+    pub async fn template(&self, name: &str) -> String {
+        let made =
+            self.post("/v1/template", json!({"name": name, "uri": "r.test/it:v1"})).await.expect(201).json();
+        let id = made["id"].as_str().unwrap().to_owned();
+        crate::eventually!(self.get(&format!("/v1/template/{id}")).await.json()["state"] == "ready");
+        id
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.with_key(&self.key, "PATCH", path, body.to_string()).await
     }
 
     pub async fn state(&self, id: &SandboxId) -> String {

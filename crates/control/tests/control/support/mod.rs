@@ -5,5 +5,5 @@ mod node;
 mod routes;
 
 pub use lab::{Answer, HeldClock, Lab, TEMPLATE};
-pub use node::{Node, Say};
+pub use node::{Node, Say, image_of, resolved};
 pub use routes::{Access, Route, routes};

@@ -77,6 +77,14 @@ pub struct Inner {
     clock: Arc<HeldClock>,
     pub capacity: Mutex<Capacity>,
     pub build: Mutex<Vec<BuildEvent>>,
+    pub pulls: Mutex<Vec<PullImage>>,
+    /// What a pull says; where nothing is here, it goes well.
+    pub pull: Mutex<Vec<PullEvent>>,
+    /// All but the first that pulls say waits while this is false.
+    pub pull_gate: watch::Sender<bool>,
+    /// Images that were pulled.
+    pub pulled: Mutex<Vec<Digest>>,
+    pub prunes: Mutex<Vec<PruneImages>>,
     /// `PUT`s wait while this is false.
     pub gate: watch::Sender<bool>,
     /// Guest calls that were dropped before their script had ended, and uploads that broke.
@@ -109,6 +117,11 @@ impl Node {
             clock,
             capacity: Mutex::new(Capacity { sandboxes: 100, vcpu: 100, memory_mib: 100_000 }),
             build: Mutex::default(),
+            pulls: Mutex::default(),
+            pull: Mutex::default(),
+            pull_gate: watch::channel(true).0,
+            pulled: Mutex::default(),
+            prunes: Mutex::default(),
             gate: watch::channel(true).0,
             cancelled: watch::channel(0).0,
             changes: broadcast::channel(1024).0,
@@ -139,6 +152,20 @@ impl Node {
 
     pub fn set_gate(&self, open: bool) {
         self.inner.gate.send_replace(open);
+    }
+
+    /// Pulls say this from now on; nothing: they go well.
+    pub fn pull(&self, script: impl Into<Vec<PullEvent>>) {
+        *self.inner.pull.lock().unwrap() = script.into();
+    }
+
+    pub fn set_pull_gate(&self, open: bool) {
+        self.inner.pull_gate.send_replace(open);
+    }
+
+    /// The sources that pulls were asked for.
+    pub fn sources(&self) -> Vec<String> {
+        self.inner.pulls.lock().unwrap().iter().map(|pull| pull.source.clone()).collect()
     }
 
     /// A sandbox ends by itself.
@@ -197,6 +224,8 @@ fn router(inner: Arc<Inner>) -> Router {
         .route("/v1/node", get(report))
         .route("/v1/leaks", get(leaks))
         .route("/v1/images/system", post(build))
+        .route("/v1/images/pull", post(pull))
+        .route("/v1/images/prune", post(prune))
         .with_state(inner)
 }
 
@@ -310,7 +339,7 @@ async fn report(State(node): Door) -> Json<NodeReport> {
         capacity: *node.capacity.lock().unwrap(),
         used: Capacity::default(),
         leaks: [("mount".to_owned(), 1)].into(),
-        images: vec![node.image.clone()],
+        images: [vec![node.image.clone()], node.pulled.lock().unwrap().clone()].concat(),
     })
 }
 
@@ -332,16 +361,83 @@ async fn build(State(node): Door, Json(order): Json<BuildSystemImage>) -> Respon
     Body::from_stream(stream::iter(events).map(|event| line(&event))).into_response()
 }
 
+async fn pull(State(node): Door, Json(order): Json<PullImage>) -> Body {
+    let script = node.pull.lock().unwrap().clone();
+    let says = if script.is_empty() { pull_of(&order) } else { script };
+    node.pulls.lock().unwrap().push(order);
+    let says = says.into_iter().enumerate();
+    Body::from_stream(stream::unfold((says, node), |(mut says, node)| async move {
+        let (index, event) = says.next()?;
+        if index > 0 {
+            node.pull_gate.subscribe().wait_for(|open| *open).await.unwrap();
+        }
+        if let PullEvent::Done(built) = &event {
+            node.pulled.lock().unwrap().push(built.digest.clone());
+        }
+        Some((line(&event), (says, node)))
+    }))
+}
+
+/// A pull that goes well: what comes is named after its source.
+fn pull_of(order: &PullImage) -> Vec<PullEvent> {
+    let resolved = resolved(&order.source);
+    let built = BuiltImage {
+        digest: image_of(&resolved.digest),
+        size_bytes: 1,
+        config: resolved.config.clone(),
+        built_now: true,
+    };
+    let progress = PullProgress { phase: PullPhase::Fetching, bytes_done: 3, bytes_total: 7 };
+    let all = vec![PullEvent::Resolved(resolved), PullEvent::Progress(progress), PullEvent::Done(built)];
+    if order.resolve_only { all[..1].to_vec() } else { all }
+}
+
+/// What a source turns out to be.
+pub fn resolved(source: &str) -> ResolvedImage {
+    let pinned = source.split_once('@').map(|(_, digest)| digest.parse().unwrap());
+    let digest = pinned.unwrap_or_else(|| hashed(source));
+    ResolvedImage { digest, config: config(), layers: 1, layer_bytes: 7 }
+}
+
+/// The root file system of a manifest.
+pub fn image_of(manifest: &Digest) -> Digest {
+    hashed(manifest.as_str())
+}
+
+fn hashed(text: &str) -> Digest {
+    use sha2::Digest as _;
+    Digest::from_sha256(sha2::Sha256::digest(text).into())
+}
+
+async fn prune(State(node): Door, Json(order): Json<PruneImages>) -> Json<Pruned> {
+    let mut pulled = node.pulled.lock().unwrap();
+    let gone: Vec<_> = pulled.iter().filter(|image| !order.keep.contains(image)).cloned().collect();
+    if !order.dry_run {
+        pulled.retain(|image| order.keep.contains(image));
+    }
+    node.prunes.lock().unwrap().push(order);
+    let item = |image: &Digest| PrunedItem {
+        kind: PrunedKind::Image,
+        name: image.to_string(),
+        bytes: 10,
+        reason: "nobody needs it".into(),
+    };
+    Json(Pruned { bytes: 10 * gone.len() as u64, items: gone.iter().map(item).collect() })
+}
+
 fn built(image: &Digest) -> BuiltImage {
+    BuiltImage { digest: image.clone(), size_bytes: 1, config: config(), built_now: true }
+}
+
+fn config() -> ImageConfig {
     let env =
         BTreeMap::from([("PATH".to_owned(), "/bin".to_owned()), ("FROM".to_owned(), "image".to_owned())]);
-    let config = ImageConfig {
+    ImageConfig {
         env: Some(env),
         working_dir: "/workspace".into(),
         user: "user".into(),
         ..ImageConfig::default()
-    };
-    BuiltImage { digest: image.clone(), size_bytes: 1, config, built_now: true }
+    }
 }
 
 /// Counts calls that do not come to their end.

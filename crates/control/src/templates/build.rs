@@ -1,62 +1,26 @@
-//! What can be done with templates.
+//! The templates we ship the recipe of.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wire::id::{TeamId, TemplateId};
+use wire::id::TemplateId;
 use wire::node::{BuildEvent, BuiltImage};
-use wire::public::template::{Template, TemplateList};
 
 use crate::entropy;
 use crate::error::{Error, Result};
 use crate::finite::{Feeder, FiniteBody, finite_body};
 use crate::fleet::Fleet;
 use crate::nodes::{Lines, Node, NodeFailure};
-use crate::store::TemplateRecord;
-use crate::times::rfc3339;
-
-/// Templates in one list.
-const TEMPLATES_MAX: u32 = 1000;
 
 /// How long a build may be silent.
 const BUILD_SILENCE_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// The template this team means by a name.
-pub async fn by_name(fleet: &Fleet, team: &TeamId, name: &str) -> Result<TemplateRecord> {
-    let found = fleet.store.template_by_name(team, name).await?;
-    found.ok_or_else(|| Error::not_found("template", name))
-}
-
-/// One template.
-pub async fn get(fleet: &Fleet, team: &TeamId, id: &TemplateId) -> Result<Template> {
-    let found = fleet.store.template(team, id).await?;
-    found.map(present).ok_or_else(|| Error::not_found("template", id.as_str()))
-}
-
-/// Every template the team may use.
-pub async fn list(fleet: &Fleet, team: &TeamId) -> Result<TemplateList> {
-    let items: Vec<Template> =
-        fleet.store.templates(team, TEMPLATES_MAX).await?.into_iter().map(present).collect();
-    Ok(TemplateList { total_items: items.len() as u64, items })
-}
-
-fn present(record: TemplateRecord) -> Template {
-    Template {
-        id: record.id,
-        name: record.name,
-        digest: record.digest,
-        image_config: record.image_config,
-        is_system: record.is_system,
-        created_at: rfc3339(record.created_at_ms),
-    }
-}
-
 /// Has a node build one of the system templates, and passes on how it goes, a JSON line each.
 /// The build and its record do not depend on anybody reading that.
-pub async fn build_system(fleet: &Arc<Fleet>, name: String) -> Result<FiniteBody> {
+pub async fn build_system(fleet: &Arc<Fleet>, name: String, locked: bool) -> Result<FiniteBody> {
     let node = fleet.nodes.any_reachable().await.ok_or(Error::NoNode)?;
-    let events = node.client.build(&name).await?;
+    let events = node.client.build(&name, locked).await?;
     let (feeder, body) = finite_body();
     let fleet = fleet.clone();
     tokio::spawn(async move {
