@@ -46,6 +46,8 @@ fn body() -> String {
         "rows": 24,
         "timeout": 60,
         "uri": "r.test/it:v1",
+        "template_id": "x",
+        "spec": {"mainContainer": {"image": "r.test/it:v1", "resources": {"memory": "1Gi"}}},
     })
     .to_string()
 }
@@ -54,6 +56,7 @@ fn body() -> String {
 struct Objects {
     sandbox: String,
     template: String,
+    template_name: String,
     key: String,
     team: String,
 }
@@ -65,6 +68,7 @@ impl Objects {
         Self {
             sandbox: lab.sandbox().await.to_string(),
             template: lab.template("theirs").await,
+            template_name: "theirs".to_owned(),
             key: text(&me["key"]["id"]),
             team: text(&me["team"]["id"]),
         }
@@ -75,6 +79,7 @@ impl Objects {
         let kinds = [
             ("/v1/sandbox/", &self.sandbox),
             ("/v1/template/", &self.template),
+            ("/api/v1/templates/", &self.template_name),
             ("/v1/key/", &self.key),
             ("/v1/team/", &self.team),
         ];
@@ -160,8 +165,9 @@ async fn another_teams_objects_are_not_there() {
         let shared = SHARED.iter().any(|(name, _)| *name == route.name());
         assert_eq!(answer.status != 404, shared, "{}: {} {}", route.name(), answer.status, answer.text());
         if !shared {
-            let mut words = path.split('/').skip(2);
-            let expect = format!("there is no {} {:?}", words.next().unwrap(), words.next().unwrap());
+            let mut words = path.trim_start_matches("/api").split('/').skip(2);
+            let kind = words.next().unwrap().trim_end_matches('s');
+            let expect = format!("there is no {kind} {:?}", words.next().unwrap());
             assert_eq!(answer.message(), expect, "{}", route.name());
         }
     }

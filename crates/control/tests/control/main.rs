@@ -13,6 +13,7 @@ mod kept;
 mod keys;
 mod openapi;
 mod processes;
+mod sandbox0;
 mod support;
 mod teams;
 mod template_images;

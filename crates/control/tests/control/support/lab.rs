@@ -79,12 +79,23 @@ impl Answer {
 
     #[track_caller]
     pub fn message(&self) -> String {
-        self.json()["message"].as_str().expect("an error without a message").to_owned()
+        self.error()["message"].as_str().expect("an error without a message").to_owned()
     }
 
     #[track_caller]
     pub fn code(&self) -> String {
-        self.json()["code"].as_str().expect("an error without a code").to_owned()
+        self.error()["code"].as_str().expect("an error without a code").to_owned()
+    }
+
+    /// An error, out of the envelope that dialects put it in: there our own word for it is among the details.
+    #[track_caller]
+    fn error(&self) -> Value {
+        let mut body = self.json();
+        if body["error"].is_object() {
+            body = body["error"].take();
+            body["code"] = body["details"]["code"].take();
+        }
+        body
     }
 
     #[track_caller]

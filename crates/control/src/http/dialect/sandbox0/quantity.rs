@@ -132,7 +132,7 @@ mod tests {
         check("500m", Some("500m"));
         check("1e3", Some("1000"));
         check("1E-3", Some("1m"));
-        check("1E", Some("1000000000000000000"));
+        check("1E", Some("976562500000000Ki"));
         check("12e6", Some("12000000"));
         check(".5", Some("500m"));
         check("1.", Some("1"));

@@ -96,8 +96,14 @@ pub async fn delete(State(app): State<App>, Extension(caller): Extension<Caller>
 }
 
 /// `POST /api/v1/templates/from-sandbox`, and nothing else that is posted there.
-pub async fn from_sandbox(State(app): State<App>, name: Name, request: Request) -> Answer {
+pub async fn from_sandbox(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    name: Name,
+    request: Request,
+) -> Answer {
     if name.as_str() != FROM_SANDBOX {
+        find(&app, &caller, &name).await?;
         return Err(Error::MethodNotAllowed.into());
     }
     json_fields(&app, request).await?;
