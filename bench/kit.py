@@ -49,17 +49,18 @@ class Client:
 
 
 @contextlib.contextmanager
-def server(*flags):
-    """A server on a free port, with the template built; every sandbox is deleted at the end."""
+def server(*flags, data_dir=DATA_DIR, template=TEMPLATE):
+    """A server on a free port, with this template built, if any; every sandbox is deleted at the end."""
     port = free_port()
-    command = [ATOLL, "serve", "--ephemeral", "--data-dir", DATA_DIR, "--listen", f"127.0.0.1:{port}", *flags]
+    command = [ATOLL, "serve", "--ephemeral", "--data-dir", data_dir, "--listen", f"127.0.0.1:{port}", *flags]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         wait_ready(process, port)
-        with open(f"{DATA_DIR}/api-key") as file:
+        with open(f"{data_dir}/api-key") as file:
             key = file.read().strip()
         environment = {**os.environ, "ATOLL_URL": f"http://127.0.0.1:{port}", "ATOLL_API_KEY": key}
-        subprocess.run([ATOLL, "template", "build", TEMPLATE], env=environment, check=True, stdout=sys.stderr)
+        if template:
+            subprocess.run([ATOLL, "template", "build", template], env=environment, check=True, stdout=sys.stderr)
         yield lambda: Client(port, key)
     finally:
         process.send_signal(signal.SIGTERM)

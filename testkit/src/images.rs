@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use artifact::Images;
 use artifact::recipe::Recipe;
+use artifact::system::Packages;
 use wire::image::{Digest, ImageConfig};
 
 /// The template every story uses.
@@ -29,7 +30,9 @@ pub async fn real() -> Result<Images> {
     let lock = File::create(dir.join("test-lock"))?;
     let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await??;
     let images = Images::open(&dir)?;
-    artifact::system::build(&images, TEMPLATE, |line| eprintln!("  {line}")).await.context(TEMPLATE)?;
+    artifact::system::build(&images, TEMPLATE, Packages::Preferred, |line| eprintln!("  {line}"))
+        .await
+        .context(TEMPLATE)?;
     drop(lock);
     Ok(images)
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use artifact::pull::Puller;
+use artifact::system::Packages;
 use control::Control;
 use engine::steps::Faults;
 use runner::Runner;
@@ -18,15 +19,17 @@ use tempfile::TempDir;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wire::id::NodeId;
-use wire::node::Capacity;
-use wire::sandbox::defaults;
+use wire::id::{NodeId, SandboxId};
+use wire::node::{Capacity, NodeError, Observed, PutSandbox, SandboxSpec};
+use wire::sandbox::{Boot, Resources, defaults};
 
 use crate::clock::ManualClock;
 use crate::http::Client;
 use crate::machines::Kind;
 use crate::{bins, images};
 
+/// Where a story asks for steps to be held.
+const HOLDS: &str = "holds";
 /// A part of the lab has so long to stop.
 const STOP_BOUND: Duration = Duration::from_secs(30);
 /// What a story waits for has so long to happen.
@@ -134,7 +137,7 @@ impl Builder {
         let mut lab = Lab {
             api: Client::new(format!("http://{address}"), key.clone()),
             clock: Arc::default(),
-            faults: Faults::default(),
+            faults: Faults::holding(Some(dir.path().join(HOLDS))),
             kind: self.kind,
             key,
             address,
@@ -178,6 +181,7 @@ impl Lab {
             engine: self.kind.open(self.dir.path(), self.faults.clone())?,
             clock: self.clock.clone(),
             capacity: self.builder.capacity,
+            disk_reserve_mib: 0,
             bring_ups_max: 4,
             doze_after: Some(Duration::from_millis(200)),
             pulse: Pulse { silence_max: self.builder.silence_max },
@@ -225,12 +229,53 @@ impl Lab {
         Ok(())
     }
 
+    /// From now on the node is held once it has reached this step, until [`Hold::release`].
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn hold(&self, step: &str) -> Hold {
+        let directory = self.dir.path().join(HOLDS);
+        std::fs::create_dir_all(&directory).expect("a directory for holds");
+        std::fs::write(directory.join(step), "").expect("a hold");
+        Hold(directory.join(format!("{step}.held")))
+    }
+
     /// The node's own view, past control.
     ///
     /// # Panics
     /// When the node is stopped.
     pub fn runner(&self) -> &Runner {
         &self.node.as_ref().expect("the node runs").runner
+    }
+
+    /// Makes a sandbox of the template's image past control, with this to start with: what it is once it is settled.
+    /// Control knows nothing of it, and must be stopped, or it would dismiss the stranger.
+    ///
+    /// # Errors
+    /// As [`runner::supervisor::Supervisor::put`].
+    ///
+    /// # Panics
+    /// When the template is not built.
+    pub async fn put(&self, id: &SandboxId, boot: Boot) -> Result<Observed, NodeError> {
+        let supervisor = self.runner().supervisor();
+        let recipe = artifact::recipe::Recipe::named(images::TEMPLATE).expect("the recipe is known");
+        let image = artifact::system::found(&supervisor.node.images, &recipe, Packages::Preferred)
+            .expect("the template is built");
+        let spec = SandboxSpec {
+            image: image.digest,
+            resources: Resources {
+                vcpu: defaults::VCPU,
+                memory_mib: defaults::MEMORY_MIB,
+                disk_mib: self.builder.disk_mib,
+                processes_max: self.builder.processes_max,
+            },
+            timeout_seconds: defaults::TIMEOUT_SECONDS,
+            env: image.config.env.unwrap_or_default(),
+            workdir: image.config.working_dir,
+            user: image.config.user,
+            boot: Some(boot),
+        };
+        supervisor.put(id.clone(), PutSandbox { generation: 1, spec }).await
     }
 
     /// Where everything of this lab is.
@@ -274,6 +319,24 @@ impl Drop for Lab {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         drop(std::thread::spawn(move || runtime.map(|runtime| runtime.block_on(clean_up))).join());
+    }
+}
+
+/// A step at which the node is held.
+pub struct Hold(PathBuf);
+
+impl Hold {
+    /// Waits until the step is reached.
+    pub async fn reached(&self) {
+        eventually("the step is reached", async || self.0.exists()).await;
+    }
+
+    /// Lets the node go on.
+    ///
+    /// # Panics
+    /// When it is not held.
+    pub fn release(self) {
+        std::fs::remove_file(self.0).expect("it is held");
     }
 }
 

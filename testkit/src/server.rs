@@ -18,6 +18,7 @@ const BOUND: Duration = Duration::from_secs(60);
 /// A data directory with the template in it, ready to be served. What runs there ends with it.
 pub struct Site {
     dir: tempfile::TempDir,
+    data: PathBuf,
     kind: Kind,
 }
 
@@ -34,7 +35,18 @@ impl Site {
     /// # Panics
     /// When the disk refuses.
     pub fn new() -> Self {
-        let site = Self::empty(Kind::Fake);
+        Self::fake(Self::empty(Kind::Fake))
+    }
+
+    /// A new one, for the fake engine, whose data directory is in this one, which may be on a disk of its own.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn within(disk: &Path) -> Self {
+        Self::fake(Self::empty(Kind::Fake).on(disk))
+    }
+
+    fn fake(site: Self) -> Self {
         images::nominal(&site.images()).expect("the template is put there");
         site
     }
@@ -44,8 +56,19 @@ impl Site {
     /// # Panics
     /// When the template cannot be built, or the disk refuses.
     pub async fn gvisor() -> Self {
+        Self::real(Self::empty(Kind::Gvisor)).await
+    }
+
+    /// A new one, for gVisor, whose data directory is in this one; the images are not.
+    ///
+    /// # Panics
+    /// As [`Site::gvisor`].
+    pub async fn gvisor_within(disk: &Path) -> Self {
+        Self::real(Self::empty(Kind::Gvisor).on(disk)).await
+    }
+
+    async fn real(site: Self) -> Self {
         images::real().await.expect("the template is built");
-        let site = Self::empty(Kind::Gvisor);
         std::fs::create_dir_all(site.data().join("node")).expect("a directory");
         let shared = images::real_dir().canonicalize().expect("it is there");
         symlink(shared, site.images()).expect("a link");
@@ -56,7 +79,12 @@ impl Site {
         let dir = tempfile::Builder::new().prefix("site-").tempdir_in("/var/tmp").expect("a directory");
         let open = std::fs::Permissions::from_mode(0o711);
         std::fs::set_permissions(dir.path(), open).expect("others may pass through it");
-        Self { dir, kind }
+        Self { data: dir.path().join("data"), dir, kind }
+    }
+
+    fn on(mut self, disk: &Path) -> Self {
+        self.data = disk.join("data");
+        self
     }
 
     fn images(&self) -> PathBuf {
@@ -65,7 +93,7 @@ impl Site {
 
     /// Its data directory.
     pub fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.data.clone()
     }
 
     /// What names it on the host, once it has been served.

@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod crash;
+pub mod faults;
 pub mod python;
 pub mod stories;
 
@@ -29,6 +30,17 @@ macro_rules! stories {
             life::delete_twice_is_as_good_as_once,
             life::two_sandboxes_share_nothing,
             life::a_hundred_creates_at_once_end_in_sandboxes_or_clean_refusals,
+            boot::a_server_is_up_when_its_port_answers,
+            boot::a_service_is_up_when_it_answers_well,
+            boot::a_command_says_when_it_is_up,
+            boot::one_that_ends_before_it_is_up_fails_the_create_with_its_last_words,
+            boot::one_that_never_comes_up_fails_the_create_with_what_was_seen,
+            boot::what_cannot_be_started_loses_the_sandbox_only_where_it_was_to_be_waited_for,
+            boot::it_starts_as_the_user_in_the_workdir_with_the_environment_and_no_input,
+            boot::it_is_asked_to_stop_before_the_machine_goes,
+            boot::one_that_does_not_stop_or_answer_goes_all_the_same,
+            boot::a_delete_does_not_wait_until_it_is_up,
+            boot::a_node_that_restarts_meanwhile_starts_it_neither_twice_nor_never,
             exec::a_signal_and_a_timeout_are_told_apart_from_an_exit,
             exec::a_background_child_does_not_hold_the_answer,
             exec::long_commands_and_here_documents_work,

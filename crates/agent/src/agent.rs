@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use rustix::process::Rlimit;
 use subtle::ConstantTimeEq;
+use tokio::sync::Mutex;
 use wire::guest::{AgentHello, Claim, Error, GENERATION, NodeHello, OLDEST_GENERATION};
 
 use crate::file::Files;
@@ -39,6 +40,8 @@ pub struct Agent {
     pub files: Files,
     /// Terminals.
     pub ptys: Ptys,
+    /// Held while what the sandbox starts with is being started.
+    pub booting: Mutex<()>,
     /// When it all began.
     pub started: Instant,
     /// Requests under way.
@@ -75,6 +78,7 @@ impl Agent {
             processes: Rc::default(),
             files: Files::default(),
             ptys: Ptys::default(),
+            booting: Mutex::default(),
             started: Instant::now(),
             requests: Cell::new(0),
             sessions: Cell::new(0),

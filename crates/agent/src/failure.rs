@@ -39,7 +39,7 @@ fn code(error: &io::Error) -> ErrorCode {
 }
 
 /// The kernel's words, without the number that `io::Error` adds.
-fn text(error: &io::Error) -> String {
+pub fn text(error: &io::Error) -> String {
     let full = error.to_string();
     let text = full.split(" (os error").next().unwrap_or(&full);
     let mut letters = text.chars();

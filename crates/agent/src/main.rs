@@ -10,7 +10,7 @@
 //! panics: a panic here ends the sandbox.
 //!
 //! ```text
-//! listen ── connection ── request ──┬── process (spawner threads, reaper)
+//! listen ── connection ── request ──┬── process (spawner threads, reaper) ◄── boot (what it starts with)
 //!              (frames)             ├── pty     (terminals that stay)
 //!                                   ├── file    (threads with the user's credentials)
 //!                                   └── status
@@ -22,6 +22,7 @@
 
 mod agent;
 mod args;
+mod boot;
 mod connection;
 mod failure;
 mod file;

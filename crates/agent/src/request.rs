@@ -6,15 +6,16 @@ use wire::guest::{Error, ErrorCode, Outcome, Request};
 
 use crate::agent::Agent;
 use crate::connection::stream::Stream;
-use crate::{failure, file, process, pty, status, whoami};
+use crate::{boot, failure, file, process, pty, status, whoami};
 
 /// The requests this agent knows, by their `op`.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "exec",
     "read_file",
     "write_file",
     "process",
     "pty",
+    "boot",
     "read_files",
     "write_files",
     "file",
@@ -35,6 +36,7 @@ pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
         Request::WriteFile(write) => file::write(&agent.files, &claimed.sandbox, stream, write).await,
         Request::Process(call) => process::call(agent, stream, call).await,
         Request::Pty(call) => pty::call(agent, claimed, stream, call).await,
+        Request::Boot(order) => boot::boot(agent, claimed, stream, order).await,
         Request::ReadFiles { paths } => file::read_all(&agent.files, &claimed.sandbox, stream, paths).await,
         Request::WriteFiles => file::write_all(&agent.files, &claimed.sandbox, stream).await,
         Request::File(call) => file::call(&agent.files, &claimed.sandbox, stream, call).await,
@@ -62,6 +64,7 @@ fn understand(json: &[u8]) -> Result<Request, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire::guest::boot::Boot;
     use wire::guest::file::{FileCall, Walk};
     use wire::guest::process::ProcessCall;
     use wire::guest::pty::PtyCall;
@@ -85,6 +88,7 @@ mod tests {
             Request::WriteFile(WriteFile { path: "/a".into(), mode: None }),
             Request::Process(ProcessCall::List),
             Request::Pty(PtyCall::List),
+            Request::Boot(Boot { argv: vec!["true".into()], ready: None }),
             Request::ReadFiles { paths: vec!["/a".into()] },
             Request::WriteFiles,
             Request::File(FileCall::Stat { path: "/a".into() }),

@@ -57,6 +57,17 @@ pub enum Error {
         /// What is wrong with it, and what would be right.
         problem: String,
     },
+    /// The mirror has other packages than the lock, and no others will do.
+    #[error(
+        "the mirror has other packages than {name} is locked to; without `--locked` it is built from those, and a new \
+         lock is written by `cargo run --release -p artifact --example lock`:\n{differences}"
+    )]
+    NotLocked {
+        /// The template.
+        name: String,
+        /// Each package that is another, a line each.
+        differences: String,
+    },
     /// Apt knows no place to get a suite from.
     #[error(
         "apt on this machine has no source of `{suite}` to take a mirror's address from; \

@@ -7,6 +7,7 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`layout`] | the disk: what is where, and why a crash cannot hurt it |
+//! | [`lock`] | which packages an image is made of, exactly |
 //! | [`prune`] | what nobody needs goes |
 //! | [`recipe`] | the images we ship the recipe of |
 //! | [`rootfs`] | recipe or layers → directory → EROFS file |
@@ -17,6 +18,7 @@
 //! | [`pull`] | all of it for theirs: [`pull::Puller`] |
 
 pub mod layout;
+pub mod lock;
 pub mod oci;
 pub mod prune;
 pub mod pull;

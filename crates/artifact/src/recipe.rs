@@ -1,4 +1,4 @@
-//! The images we ship the recipe of. A recipe is data: `images/*.toml`, compiled in.
+//! The images we ship the recipe of. A recipe is data: `images/*.toml` and `images/*.lock`, compiled in.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,6 +7,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use wire::image::{Digest, ImageConfig};
 
+use crate::lock::Lock;
 use crate::{Error, Result};
 
 /// Counts changes of how recipes are carried out, which are changes of every image.
@@ -20,6 +21,9 @@ const FILES: [(&str, &str, &str); 1] = [(
 )];
 const SETUP_SCRIPTS: [(&str, &str); 1] =
     [("debian-setup.sh", include_str!("../../../images/debian-setup.sh"))];
+/// The locks they may name.
+const LOCKS: [(&str, &str); 1] =
+    [("debian-bookworm.lock", include_str!("../../../images/debian-bookworm.lock"))];
 
 /// How to make one Debian image.
 #[derive(Debug, Clone, Deserialize)]
@@ -44,6 +48,9 @@ pub struct Recipe {
     pub path_include: Vec<String>,
     /// A script in `images/` that is run with the new root's path.
     pub setup: String,
+    /// A file in `images/` that says which versions of which packages it is made of. Absent: any will do.
+    #[serde(default, rename = "lock")]
+    lock_file: String,
     /// The latest time anything in the image can have, in Unix seconds.
     pub source_date_epoch: u64,
     /// Files written last, by absolute path.
@@ -51,6 +58,9 @@ pub struct Recipe {
     pub files: BTreeMap<String, String>,
     /// How processes run in it.
     pub config: ImageConfig,
+    /// What the file of that name says.
+    #[serde(skip)]
+    pub lock: Lock,
     /// The text it was parsed from.
     #[serde(skip)]
     text: String,
@@ -75,6 +85,8 @@ impl Recipe {
         let mut recipe: Self = toml::from_str(text)
             .map_err(|source| Error::RecipeSyntax { file: file.to_owned(), source: Box::new(source) })?;
         recipe.text = text.to_owned();
+        let lock = LOCKS.iter().find(|(name, _)| *name == recipe.lock_file);
+        recipe.lock = lock.map_or(Ok(Lock::default()), |(name, text)| Lock::parse(name, text))?;
         match recipe.problem() {
             Some(problem) => Err(Error::Recipe { file: file.to_owned(), problem }),
             None => Ok(recipe),
@@ -86,10 +98,39 @@ impl Recipe {
         FILES.into_iter().map(|(name, ..)| name)
     }
 
-    /// What decides the image, hashed: the recipe, its script, and how we carry recipes out.
+    /// The same made of any packages.
+    pub fn unlocked(self) -> Self {
+        Self { lock: Lock::default(), ..self }
+    }
+
+    /// The same made of these packages.
+    pub fn locked_to(self, lock: Lock) -> Self {
+        Self { lock, ..self }
+    }
+
+    /// The file in `images/` that has its lock.
+    pub fn lock_file(&self) -> &str {
+        &self.lock_file
+    }
+
+    /// What decides the image, hashed: the recipe, its script, its packages, and how we carry recipes out.
     pub fn key(&self) -> Digest {
+        self.key_with(&self.lock)
+    }
+
+    /// The key of this recipe carried out with these packages instead.
+    pub fn key_with(&self, packages: &Lock) -> Digest {
+        self.hash(&packages.to_string())
+    }
+
+    /// The key of whatever was built where the packages of the lock could not be had.
+    pub fn stand_in_key(&self) -> Digest {
+        self.hash(&format!("instead of\n{}", self.lock))
+    }
+
+    fn hash(&self, packages: &str) -> Digest {
         let mut hash = Sha256::new();
-        for part in [BUILDER_VERSION, &self.text, self.setup_script()] {
+        for part in [BUILDER_VERSION, &self.text, self.setup_script(), packages] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -117,6 +158,9 @@ impl Recipe {
         let patterns = self.path_exclude.iter().chain(&self.path_include);
         if let Some(path) = patterns.chain(self.files.keys()).find(|path| !is_plain_path(path)) {
             return Some(format!("`{path}` must be an absolute path without `..`"));
+        }
+        if !self.lock_file.is_empty() && !LOCKS.iter().any(|(name, _)| *name == self.lock_file) {
+            return Some(format!("lock `{}` is not among images/", self.lock_file));
         }
         if self.setup_script().is_empty() {
             return Some(format!("setup script `{}` is not among images/", self.setup));
@@ -184,6 +228,7 @@ mod tests {
         assert!(refusal("\"less\"", "\"--keyring=/x\"").contains("--keyring"));
         assert!(refusal("\"main\"", "").contains("components"));
         assert!(refusal("debian-setup.sh", "other.sh").contains("other.sh"));
+        assert!(refusal("setup =", "lock = \"other.lock\"\nsetup =").contains("other.lock"));
         assert!(refusal("[config]", "[files]\n\"/etc/../../x\" = \"\"\n[config]").contains("/etc/../../x"));
     }
 
@@ -202,5 +247,15 @@ mod tests {
         let key = |text: &str| Recipe::parse("test.toml", text).unwrap().key();
         assert_eq!(key(GOOD), key(GOOD));
         assert_ne!(key(GOOD), key(&GOOD.replace("less", "vim")));
+    }
+
+    #[test]
+    fn other_packages_are_another_key_and_so_is_what_stands_in_for_them() {
+        let recipe = Recipe::parse("test.toml", GOOD).unwrap();
+        let lock = Lock::parse("test.lock", &format!("a amd64 1 {}\n", "a".repeat(64))).unwrap();
+        let locked = recipe.clone().locked_to(lock.clone());
+        assert_eq!(locked.key(), recipe.key_with(&lock));
+        let keys = [recipe.key(), recipe.stand_in_key(), locked.key(), locked.stand_in_key()];
+        assert!((1..keys.len()).all(|index| !keys[..index].contains(&keys[index])), "{keys:?}");
     }
 }

@@ -5,7 +5,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-use artifact::{Images, system};
+use artifact::lock::Lock;
+use artifact::recipe::Recipe;
+use artifact::system::Packages;
+use artifact::{Error, Images, system};
 use wire::sandbox::defaults::TEMPLATE;
 
 /// Mounts an image for as long as this lives.
@@ -48,8 +51,10 @@ async fn the_recipe_gives_a_working_and_reproducible_debian() {
         println!("{line}");
         *lines.lock().unwrap() += 1;
     };
-    let (first, second) =
-        tokio::join!(system::build(&images, TEMPLATE, count), system::build(&images, TEMPLATE, count));
+    let (first, second) = tokio::join!(
+        system::build(&images, TEMPLATE, Packages::Preferred, count),
+        system::build(&images, TEMPLATE, Packages::Preferred, count)
+    );
     let (first, second) = (first.unwrap(), second.unwrap());
     assert!(first.built_now && !second.built_now, "two builds of one recipe were in flight at once");
     assert_eq!(first.digest, second.digest);
@@ -67,6 +72,11 @@ async fn the_recipe_gives_a_working_and_reproducible_debian() {
     );
     assert_eq!(inside.sh("cat /etc/hostname; stat -c %s /etc/machine-id"), "sandbox\n0");
     assert_eq!(inside.sh("command -v sudo || echo none"), "none");
+    assert_eq!(
+        inside.sh("ls -A /etc/apt/preferences.d"),
+        "",
+        "what was locked is nobody's preference in a sandbox"
+    );
     let stale = "import glob,importlib.util as u,os,struct\n\
         for f in glob.glob('/usr/lib/python3.11/*.py'):\n\
         \x20 h=open(u.cache_from_source(f),'rb').read(16)\n\
@@ -75,8 +85,28 @@ async fn the_recipe_gives_a_working_and_reproducible_debian() {
     drop(inside);
 
     let other = Images::open(&work.path().join("two")).unwrap();
-    let again = system::build(&other, TEMPLATE, |_| {}).await.unwrap();
+    let said = Mutex::new(String::new());
+    let hear = |line: String| said.lock().unwrap().push_str(&line);
+    let (recipe, package) = with_another_hash();
+    let again = system::carry_out(&other, &recipe, Packages::Preferred, hear).await.unwrap();
     assert!(again.built_now);
-    assert_eq!(again.digest, first.digest, "the same recipe and mirror gave another image");
+    assert_eq!(again.digest, first.digest, "the same recipe and packages gave another image");
+    assert!(said.into_inner().unwrap().contains(&format!("{package} (")), "a changed hash is told");
+    assert_eq!(other.by_recipe(&recipe.key()), None, "it is not what the lock says");
+    assert_eq!(system::found(&other, &recipe, Packages::Preferred).unwrap().digest, again.digest);
+
+    let refused = system::carry_out(&other, &recipe, Packages::Locked, |_| {}).await.unwrap_err();
+    let Error::NotLocked { differences, .. } = refused else { panic!("{refused}") };
+    assert!(differences.contains(&format!("{package} (")), "{differences}");
     assert_eq!(fs::read_dir(work.path().join("two/tmp")).unwrap().count(), 0);
+}
+
+/// The recipe with a lock in which one file has another hash, and the name of its package.
+fn with_another_hash() -> (Recipe, String) {
+    let recipe = Recipe::named(TEMPLATE).unwrap();
+    let lock = recipe.lock.to_string();
+    let (first, rest) = lock.split_once('\n').expect("something is locked");
+    let (what, _hash) = first.rsplit_once(' ').unwrap();
+    let lock = Lock::parse("test.lock", &format!("{what} {}\n{rest}", "a".repeat(64))).unwrap();
+    (recipe.locked_to(lock), what.split(' ').next().unwrap().to_owned())
 }

@@ -57,6 +57,8 @@ pub struct Limits {
     pub team: TeamLimits,
     /// What a new sandbox can write on top of its image, in MiB.
     pub disk_mib: u32,
+    /// Room on the disk of the data directory below which no sandbox is made, in MiB.
+    pub disk_reserve_mib: u64,
     /// Processes and threads of a new sandbox.
     pub processes_max: u32,
     /// Connections of clients at once; more wait to be accepted.
@@ -65,7 +67,7 @@ pub struct Limits {
     pub upload_bytes_max: u64,
     /// Output and errors of one `process/execute`, in bytes each; the rest is dropped and said to be.
     pub output_bytes_max: usize,
-    /// How long a create may take.
+    /// How long a create may take, the time for a ready check left out.
     pub create_wait: Duration,
     /// How long a template waits for its image's manifest and configuration.
     pub resolve_wait: Duration,
@@ -100,6 +102,7 @@ impl Default for Limits {
         Self {
             team: team::defaults::LIMITS,
             disk_mib: defaults::DISK_MIB,
+            disk_reserve_mib: 0,
             processes_max: defaults::PROCESSES_MAX,
             connections_max: 4096,
             upload_bytes_max: 1024 * 1024 * 1024,

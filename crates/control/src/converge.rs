@@ -13,7 +13,7 @@ use wire::node::{DeleteSandbox, NodeErrorCode, Observed, PutDeadline, PutSandbox
 use wire::sandbox::{Reason, State};
 
 use crate::error::Result;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, MIB};
 use crate::nodes::{Node, NodeFailure};
 use crate::record::{Desired, SandboxRecord, Step};
 use crate::templates;
@@ -69,7 +69,8 @@ fn flights(fleet: &Fleet) -> std::sync::MutexGuard<'_, HashSet<(SandboxId, Step)
 
 /// Has a sandbox brought up, or, if that fails or takes too long, leaves nothing of it.
 async fn bring_up(fleet: &Arc<Fleet>, id: &SandboxId) -> Result<()> {
-    let wait = fleet.limits.create_wait;
+    let Some(record) = fleet.store.sandbox(id).await? else { return Ok(()) };
+    let wait = fleet.limits.create_wait + record.spec.ready_wait();
     match tokio::time::timeout(wait, put_until_answered(fleet, id)).await {
         Ok(done) => done?,
         Err(_) => {
@@ -246,6 +247,7 @@ pub async fn sweep_for_ever(fleet: Arc<Fleet>) {
 /// Takes up everything that is not as it should be.
 pub async fn sweep(fleet: &Arc<Fleet>) -> Result<()> {
     fleet.nodes.refresh().await;
+    fleet.store.place().hold_room(fleet.limits.disk_reserve_mib * MIB);
     for record in fleet.store.unsettled(SWEEP_SANDBOXES_MAX).await? {
         if let Some(step) = record.next_step() {
             start(fleet, &record.id, step);

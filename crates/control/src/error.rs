@@ -9,6 +9,7 @@ use wire::sandbox::Reason;
 
 use crate::nodes::NodeFailure;
 use crate::secrets::Unopened;
+use crate::store::Trouble;
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -212,9 +213,39 @@ pub enum Error {
         /// The bound.
         seconds: u64,
     },
-    /// The store failed.
-    #[error("the store failed")]
-    Store(#[source] sqlx::Error),
+    /// There is too little room for what more sandboxes would write, and for what ends them.
+    #[error(
+        "the disk of {path} has {free_mib} MiB free and {reserve_mib} MiB are kept for what must be written, so nothing \
+         was made; delete sandboxes, or have an operator make room there, and ask again"
+    )]
+    StorageFull {
+        /// The data directory.
+        path: String,
+        /// What is free.
+        free_mib: u64,
+        /// What is kept.
+        reserve_mib: u64,
+    },
+    /// The database's file has been moved, removed or replaced under us.
+    #[error(
+        "the database {path} is not the file that was opened, and nothing was changed; put it back and ask again"
+    )]
+    DatabaseMoved {
+        /// Where it should be.
+        path: String,
+    },
+    /// The database, or its disk, does not answer.
+    #[error(
+        "the server's database did not answer within {seconds} s, as its disk is slow; what was asked may or may not \
+         have happened: ask again"
+    )]
+    StoreSlow {
+        /// The bound.
+        seconds: u64,
+    },
+    /// The store failed: of this, if it is known.
+    #[error("{}", .0.map_or("the store failed", Trouble::text))]
+    Store(Option<Trouble>, #[source] sqlx::Error),
     /// A record in the store cannot be read.
     #[error("the record of {id} cannot be read")]
     Corrupt {
@@ -262,7 +293,7 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(source: sqlx::Error) -> Self {
-        Self::Store(source)
+        Self::Store(Trouble::of(&source), source)
     }
 }
 

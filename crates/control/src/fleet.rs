@@ -10,7 +10,7 @@ use wire::id::SandboxId;
 
 use crate::announcer::Announcer;
 use crate::config::{Limits, MetricsPage};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nodes::Nodes;
 use crate::pepper::Pepper;
 use crate::rates::Rates;
@@ -19,6 +19,9 @@ use crate::secrets::Secrets;
 use crate::sockets::Sockets;
 use crate::store::Store;
 use crate::templates::Pulls;
+
+/// Bytes of a MiB.
+pub const MIB: u64 = 1024 * 1024;
 
 /// One fleet: its store, its nodes, its clock.
 pub struct Fleet {
@@ -57,6 +60,23 @@ impl Fleet {
     /// The moment so long ago, in milliseconds since the Unix epoch.
     pub fn ago_ms(&self, age: Duration) -> i64 {
         self.now_ms().saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// Refuses what would only fill a disk that is about to be full.
+    ///
+    /// # Errors
+    /// [`Error::StorageFull`].
+    pub fn check_room(&self) -> Result<()> {
+        let place = self.store.place();
+        let reserve_mib = self.limits.disk_reserve_mib;
+        match place.spare_bytes().map(|bytes| bytes / MIB) {
+            Ok(free_mib) if free_mib < reserve_mib => {
+                let path = place.directory().display().to_string();
+                Err(Error::StorageFull { path, free_mib, reserve_mib })
+            }
+            // One that cannot be told is found out by writing.
+            _ => Ok(()),
+        }
     }
 
     /// Changes a record, and tells those who wait for it. `None` if there is no such sandbox.

@@ -19,7 +19,7 @@ use crate::private_file;
 const PEPPER_BYTES: usize = 32;
 
 /// The secret's file in the data directory.
-const PEPPER_FILE: &str = "pepper";
+pub const PEPPER_FILE: &str = "pepper";
 
 /// The secret that keys are hashed with.
 pub struct Pepper([u8; PEPPER_BYTES]);

@@ -56,6 +56,7 @@ pub async fn create(fleet: &Arc<Fleet>, team: &TeamId, order: Order, key: Option
     let (id, is_new) = match made_before(fleet, team, key.as_ref()).await? {
         Some(id) => (id, false),
         None => {
+            fleet.check_room()?;
             let template = templates::by_name(fleet, team, &order.template_name).await?;
             let from = templates::serving(fleet, template).await?;
             admit(fleet, team, from, &order, key.as_ref()).await?
@@ -64,7 +65,11 @@ pub async fn create(fleet: &Arc<Fleet>, team: &TeamId, order: Order, key: Option
     converge::start(fleet, &id, Step::Put);
     // A create that fails is answered when nothing of it is left.
     let wait = fleet.limits.create_wait + fleet.limits.delete_wait;
-    let record = fleet.wait_for(&id, wait, SandboxRecord::is_settled).await?;
+    let mut record = fleet.wait_for(&id, wait, SandboxRecord::is_settled).await?;
+    // What it starts with has a time of its own.
+    if let Some(slow) = record.as_ref().filter(|record| !record.is_settled()) {
+        record = fleet.wait_for(&id, slow.spec.ready_wait(), SandboxRecord::is_settled).await?;
+    }
     let sandbox = created(record.ok_or_else(|| unknown(&id))?)?;
     Ok(Made { sandbox, is_new })
 }

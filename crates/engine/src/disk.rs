@@ -24,6 +24,8 @@ use crate::{Error, loops};
 
 /// The ending of a base that is being made.
 const DRAFT: &str = "draft";
+/// What ext4 says of each of its file systems.
+const EXT4: &str = "/sys/fs/ext4";
 /// How long the kernel may hold on to the loop device of a disk that nobody uses any more.
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
 /// How often that is looked at: it offers no event to wait for.
@@ -74,7 +76,7 @@ impl Disks {
     /// When a loop device still holds it after [`RELEASE_WAIT`].
     pub(crate) async fn remove(&self, id: &SandboxId) -> Result<(), Error> {
         let disk = self.path(id);
-        match fs::remove_file(&disk) {
+        match tokio::fs::remove_file(&disk).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::io(format!("removing {}", disk.display()))(error));
             }
@@ -111,6 +113,14 @@ impl Disks {
         loops::below(&self.directory).map_err(Error::io("listing loop devices"))
     }
 
+    /// Disks that the host did not take something of: whose, and what ext4 says of it. What it could not write it has
+    /// dropped, and whoever wrote it was told that all is well.
+    pub(crate) fn failed(&self) -> Result<Vec<(SandboxId, String)>, Error> {
+        let owner = |file: &Path| file.file_stem()?.to_str()?.parse().ok();
+        let found = self.loops()?.into_iter();
+        Ok(found.filter_map(|(device, file)| Some((owner(&file)?, complaints(&device)?))).collect())
+    }
+
     /// An empty disk of this size, made when it is first needed.
     fn base(&self, mib: u32) -> Result<PathBuf, Error> {
         let base = self.directory.join(format!("base-{mib}.img"));
@@ -128,6 +138,17 @@ impl Disks {
         }
         made.map(|()| base)
     }
+}
+
+/// What the file system on a device counts of writes that failed; `None` if there are none.
+fn complaints(device: &str) -> Option<String> {
+    let count = |name: &str| -> u64 {
+        let text = fs::read_to_string(Path::new(EXT4).join(device).join(name));
+        text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    };
+    let (errors, warnings) = (count("errors_count"), count("warning_count"));
+    (errors + warnings > 0)
+        .then(|| format!("its ext4 on {device} counts {errors} errors and {warnings} warnings"))
 }
 
 fn make(file: &Path, mib: u32) -> Result<(), Error> {

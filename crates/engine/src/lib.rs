@@ -223,6 +223,16 @@ impl Engine {
         }
     }
 
+    /// Machines of whose disk the host could not keep something, and what was seen of it. They read something else
+    /// than they wrote, and are not told.
+    pub async fn failed_disks(&self) -> Vec<(SandboxId, String)> {
+        match self {
+            Self::Gvisor(engine) => engine.failed_disks().await,
+            // Its machines write to the host's own file system, which tells them itself.
+            Self::Fake(_) => Vec::new(),
+        }
+    }
+
     /// Nobody talks to the machine: its timers may be late from now on (50 ms at most), which costs the host less.
     pub fn doze(&self, id: &SandboxId) {
         match self {

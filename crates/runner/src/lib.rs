@@ -9,6 +9,7 @@ pub mod graves;
 pub mod guest;
 pub mod leaks;
 pub mod node;
+pub mod room;
 pub mod sandbox;
 pub mod supervisor;
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
     /// What it can hold.
     pub capacity: Capacity,
+    /// Room on the disk of its records below which no sandbox is made, in MiB.
+    pub disk_reserve_mib: u64,
     /// Bring-ups at once: more only makes each slower.
     pub bring_ups_max: usize,
     /// A sandbox dozes when nobody has talked to it for so long: its timers may then come late. `None`: never.

@@ -15,8 +15,10 @@ use wire::clock::Clock;
 use wire::image::Digest;
 use wire::node::{NodeError, NodeErrorCode, Observed};
 
+use crate::room::Room;
 use crate::sandbox::pulse::Pulse;
 use crate::sandbox::record::Records;
+use crate::sandbox::scribe::Scribe;
 use crate::{Config, supervisor};
 
 /// Changes a slow listener may lag behind before its stream is ended.
@@ -35,6 +37,10 @@ pub struct Node {
     pub puller: Puller,
     /// What is remembered across restarts.
     pub records: Records,
+    /// Who writes it down.
+    pub scribe: Scribe,
+    /// How much more can be written.
+    pub room: Room,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The current boot of the host.
@@ -61,11 +67,15 @@ impl Node {
     /// When the records cannot be opened or the host's boot cannot be told.
     pub fn open(config: Config) -> io::Result<Self> {
         let (changes, _) = broadcast::channel(CHANGES_BACKLOG_MAX);
+        let room = Room::new(config.records_dir.clone(), config.disk_reserve_mib);
+        let records = Records::open(config.records_dir)?;
         Ok(Self {
             engine: config.engine,
             images: config.images,
+            scribe: Scribe::of(records.clone())?,
+            records,
+            room,
             puller: config.puller,
-            records: Records::open(config.records_dir)?,
             clock: config.clock,
             boot_id: supervisor::boot_id()?,
             bring_ups: Semaphore::new(config.bring_ups_max),

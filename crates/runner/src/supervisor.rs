@@ -22,11 +22,12 @@ use crate::graves::Graves;
 use crate::guest::Connection;
 use crate::leaks;
 use crate::node::Node;
+use crate::sandbox::handle::{Command, Handle};
 use crate::sandbox::record::{Phase, Record};
 use crate::sandbox::talk::Talking;
-use crate::sandbox::task::{Command, Handle, Task};
+use crate::sandbox::task::Task;
 
-/// A `PUT` waits so long for its sandbox to run or die.
+/// A `PUT` waits so long for its sandbox to run or die, and for what it starts with as long as that may take.
 const SETTLE_BOUND: Duration = Duration::from_secs(60);
 /// A `DELETE` waits so long for its sandbox to be gone; after that it is surely going.
 const DELETE_BOUND: Duration = Duration::from_secs(30);
@@ -36,6 +37,12 @@ const GUEST_BOUND: Duration = Duration::from_secs(60);
 const TOMBSTONE_MS: u64 = 60 * 60 * 1000;
 /// Between two sweeps of such records.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// The disk may take so long to take the record of a new sandbox.
+const RECORD_BOUND: Duration = Duration::from_secs(20);
+/// Between two looks at how full the disk is.
+const ROOM_INTERVAL: Duration = Duration::from_secs(2);
+/// Looks at the disks of sandboxes after one that found little room; with enough, one look in so many.
+const DISK_LOOKS: u32 = 15;
 /// Between two looks at the host for what nobody owns.
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
 /// Strangers taken down at once.
@@ -49,6 +56,7 @@ pub struct Supervisor {
     handles: Mutex<BTreeMap<SandboxId, Handle>>,
     graves: Mutex<Graves>,
     attending: tokio::sync::Mutex<()>,
+    admitting: tokio::sync::Mutex<()>,
 }
 
 impl Supervisor {
@@ -64,6 +72,7 @@ impl Supervisor {
             handles: Mutex::default(),
             graves: Mutex::default(),
             attending: tokio::sync::Mutex::default(),
+            admitting: tokio::sync::Mutex::default(),
         });
         for record in supervisor.node.records.load()? {
             let id = record.id.clone();
@@ -72,6 +81,7 @@ impl Supervisor {
         }
         tokio::spawn(reap_for_ever(Arc::downgrade(&supervisor)));
         tokio::spawn(sweep(Arc::downgrade(&supervisor)));
+        tokio::spawn(watch_disks(Arc::downgrade(&supervisor)));
         Ok(supervisor)
     }
 
@@ -89,10 +99,10 @@ impl Supervisor {
                 died(Reason::HostRestarted, &evidence)
             }
             Phase::Starting => died(Reason::CreateFailed, "the node was restarted while it was coming up"),
-            Phase::Running { .. } => match node.engine.find(&record.id).await {
+            Phase::Booting { .. } | Phase::Running { .. } => match node.engine.find(&record.id).await {
                 Ok(Some(machine)) => return Task::adopt(node, record, machine),
                 Ok(None) => died_unwatched(node.engine.post_mortem(&record.id).await),
-                Err(error) => died(Reason::EngineLost, &crate::sandbox::task::chain(&error)),
+                Err(error) => died(Reason::EngineLost, &crate::sandbox::chain(&error)),
             },
         };
         Task::bury(node, record, death)
@@ -101,31 +111,29 @@ impl Supervisor {
     /// Makes a sandbox what it should be, and returns what it is once that is settled.
     ///
     /// # Errors
-    /// [`NodeErrorCode::Stale`], [`NodeErrorCode::NoCapacity`], [`NodeErrorCode::NotFound`] for an image this
-    /// node does not have, [`NodeErrorCode::Timeout`].
+    /// [`NodeErrorCode::Stale`], [`NodeErrorCode::NoCapacity`], [`NodeErrorCode::StorageFull`],
+    /// [`NodeErrorCode::NotFound`] for an image this node does not have, [`NodeErrorCode::Timeout`].
     pub async fn put(&self, id: SandboxId, put: PutSandbox) -> Result<Observed, NodeError> {
         self.attend(&id).await;
-        let handle = self.find_or_begin(&id, &put)?;
+        let begun = tokio::time::timeout(RECORD_BOUND, self.find_or_begin(&id, &put)).await;
+        let handle = begun.map_err(|_| slow_record())??;
         handle.send(Command::Generation(put.generation)).await;
         let settled =
             handle.wait(|observed| !is_transition(observed.state) && observed.state != State::Deleting);
-        bounded(SETTLE_BOUND, settled).await
+        bounded(SETTLE_BOUND + handle.record.spec.ready_wait(), settled).await
     }
 
-    fn find_or_begin(&self, id: &SandboxId, put: &PutSandbox) -> Result<Handle, NodeError> {
-        let mut handles = self.lock();
-        if let Some(handle) = handles.get(id) {
+    async fn find_or_begin(&self, id: &SandboxId, put: &PutSandbox) -> Result<Handle, NodeError> {
+        // One newcomer at a time; everybody else is served meanwhile, even while the disk takes its time.
+        let _one_at_a_time = self.admitting.lock().await;
+        if let Some(handle) = self.get(id) {
             let seen = handle.observed().generation;
-            if put.generation < seen {
-                return Err(stale(put.generation, seen));
-            }
-            return Ok(handle.clone());
+            return if put.generation < seen { Err(stale(put.generation, seen)) } else { Ok(handle) };
         }
-        if self.graves().newest(id).is_some_and(|newest| put.generation <= newest) {
-            return Err(NodeError::new(NodeErrorCode::Stale, "the sandbox was deleted since"));
-        }
+        self.check_grave(id, put)?;
         self.node.image(&put.spec.image)?;
-        admit(self.capacity, used(&handles), demand(&put.spec))?;
+        admit(self.capacity, used(&self.lock()), demand(&put.spec))?;
+        self.node.room.check()?;
         let record = Record::new(
             id.clone(),
             put.generation,
@@ -134,13 +142,30 @@ impl Supervisor {
             self.node.boot_id.clone(),
         );
         // Before anything else happens: what is on the host can be found and undone from here on.
-        self.node.records.write(&record).map_err(|error| {
-            let message = format!("the sandbox's record cannot be written: {error}");
-            NodeError::new(NodeErrorCode::Internal, message)
-        })?;
+        self.node.scribe.write_first(&record).await.map_err(unwritten)?;
+        let begun = self.begin(put, record);
+        if begun.is_err() {
+            let _ = self.node.scribe.remove(id).await;
+        }
+        begun
+    }
+
+    /// Starts the task of a sandbox whose record is written, unless it was deleted meanwhile.
+    fn begin(&self, put: &PutSandbox, record: Record) -> Result<Handle, NodeError> {
+        // Whoever deletes digs the grave first and looks here then.
+        let mut handles = self.lock();
+        let id = record.id.clone();
+        self.check_grave(&id, put)?;
         let handle = Task::begin(self.node.clone(), record);
-        handles.insert(id.clone(), handle.clone());
+        handles.insert(id, handle.clone());
         Ok(handle)
+    }
+
+    fn check_grave(&self, id: &SandboxId, put: &PutSandbox) -> Result<(), NodeError> {
+        if self.graves().newest(id).is_some_and(|newest| put.generation <= newest) {
+            return Err(NodeError::new(NodeErrorCode::Stale, "the sandbox was deleted since"));
+        }
+        Ok(())
     }
 
     /// Changes when a sandbox that runs is to end.
@@ -171,7 +196,7 @@ impl Supervisor {
             Err(_) => handle.observed(),
         };
         if observed.state == State::Deleted {
-            self.forget(id);
+            let _ = tokio::time::timeout(RECORD_BOUND, self.forget(id)).await;
         }
         observed
     }
@@ -283,6 +308,17 @@ impl Supervisor {
         self.lock().insert(id.clone(), handle);
     }
 
+    async fn end_those_without_a_disk(&self, full: bool) {
+        for (id, seen) in self.node.engine.failed_disks().await {
+            let Some(handle) = self.get(&id) else { continue };
+            let shortage = self.node.room.shortage();
+            let shortage = shortage.map(|shortage| format!("; {shortage}")).unwrap_or_default();
+            let evidence = format!("the host could not keep what was written inside: {seen}{shortage}");
+            tracing::error!(sandbox = %id, evidence, "its disk failed");
+            handle.send(Command::DiskFailed { full, evidence }).await;
+        }
+    }
+
     fn is_alive(&self, id: &SandboxId) -> bool {
         self.observed(id).is_some_and(|observed| observed.state != State::Deleted)
     }
@@ -292,18 +328,18 @@ impl Supervisor {
     }
 
     /// Drops the record of a sandbox that is gone.
-    fn forget(&self, id: &SandboxId) {
+    async fn forget(&self, id: &SandboxId) {
         self.lock().remove(id);
-        if let Err(error) = self.node.records.remove(id) {
+        if let Err(error) = self.node.scribe.remove(id).await {
             tracing::warn!(sandbox = %id, %error, "its record cannot be removed");
         }
     }
 
-    fn forget_the_long_dead(&self) {
+    async fn forget_the_long_dead(&self) {
         let now = self.node.clock.wall_ms();
         for record in self.node.records.load().unwrap_or_default() {
             if matches!(record.phase, Phase::Deleted { at_wall_ms, .. } if at_wall_ms + TOMBSTONE_MS < now) {
-                self.forget(&record.id);
+                self.forget(&record.id).await;
             }
         }
     }
@@ -358,9 +394,28 @@ async fn sweep(supervisor: std::sync::Weak<Supervisor>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         match supervisor.upgrade() {
-            Some(supervisor) => supervisor.forget_the_long_dead(),
+            Some(supervisor) => supervisor.forget_the_long_dead().await,
             None => return,
         }
+    }
+}
+
+/// Ends sandboxes whose disk the host could not keep: what they read is not what they wrote, and nothing tells them.
+async fn watch_disks(supervisor: std::sync::Weak<Supervisor>) {
+    let (mut looks_left, mut pauses) = (0, 0);
+    loop {
+        tokio::time::sleep(ROOM_INTERVAL).await;
+        let Some(supervisor) = supervisor.upgrade() else { return };
+        if supervisor.node.room.shortage().is_some() {
+            looks_left = DISK_LOOKS;
+        }
+        pauses += 1;
+        if looks_left == 0 && pauses < DISK_LOOKS {
+            continue;
+        }
+        pauses = 0;
+        supervisor.end_those_without_a_disk(looks_left > 0).await;
+        looks_left = looks_left.saturating_sub(1);
     }
 }
 
@@ -414,6 +469,21 @@ pub fn stale(generation: u64, seen: u64) -> NodeError {
 pub fn ending(observed: &Observed) -> NodeError {
     let reason = observed.death.as_ref().map_or("unknown", |death| death.reason.as_str());
     NodeError::new(NodeErrorCode::WrongState, format!("the sandbox is {}: {reason}", observed.state))
+}
+
+fn unwritten(error: io::Error) -> NodeError {
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => NodeErrorCode::StorageFull,
+        _ => NodeErrorCode::Internal,
+    };
+    NodeError::new(code, format!("the sandbox's record cannot be written on the node: {error}"))
+}
+
+fn slow_record() -> NodeError {
+    let bound = RECORD_BOUND.as_secs();
+    let message =
+        format!("the node's disk did not take the sandbox's record within {bound} s; ask again later");
+    NodeError::new(NodeErrorCode::Timeout, message)
 }
 
 fn random_token() -> Result<String, NodeError> {

@@ -1,5 +1,7 @@
 //! What a sandbox is, whoever talks about it: its states, its size and how it can end.
 
+pub mod signal;
+
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "schema")]
@@ -76,6 +78,8 @@ pub enum Reason {
     Timeout,
     /// The sandbox as a whole used more memory than its limit and the agent could not prevent it.
     OutOfMemory,
+    /// The host's disk was full, so what had been written inside was lost: its files are not to be trusted.
+    DiskFull,
     /// The engine's process ended without being asked to.
     EngineLost,
     /// The agent stopped answering while the engine still ran.
@@ -93,6 +97,7 @@ impl Reason {
             Reason::Deleted => "deleted",
             Reason::Timeout => "timeout",
             Reason::OutOfMemory => "out_of_memory",
+            Reason::DiskFull => "disk_full",
             Reason::EngineLost => "engine_lost",
             Reason::AgentLost => "agent_lost",
             Reason::CreateFailed => "create_failed",
@@ -138,7 +143,7 @@ pub struct Boot {
     /// When it counts as up; absent, it is started and not waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<ReadyCheck>,
-    /// The signal that asks it to stop, by name or number; absent, it ends with the sandbox.
+    /// The signal that asks it to stop, as [`signal::number`] reads it; absent, it ends with the sandbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_signal: Option<String>,
 }

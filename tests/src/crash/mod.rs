@@ -7,4 +7,4 @@
 pub mod drill;
 pub mod plan;
 pub mod starts;
-mod victims;
+pub mod victims;

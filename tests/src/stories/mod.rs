@@ -1,6 +1,7 @@
 //! The stories, by what they are about.
 #![allow(missing_docs, reason = "the name of a story says what it tells")]
 
+pub mod boot;
 pub mod bundles;
 pub mod crash;
 pub mod events;

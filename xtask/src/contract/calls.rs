@@ -1,15 +1,17 @@
-//! The part of `contract/guest.txt` that is about files, processes with an id, and terminals.
+//! The part of `contract/guest.txt` that is about files, processes with an id, terminals, and what a sandbox starts with.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
+use wire::guest::boot::{Boot, Booted, Ready};
 use wire::guest::bundle::{self, FileHeader};
 use wire::guest::file::{Edit, FileCall, FileInfo, Match, Node, Walk};
 use wire::guest::process::{ProcessCall, ProcessInfo};
 use wire::guest::pty::{PtyCall, PtyInfo, PtySpec};
 use wire::guest::watch::Change;
 use wire::guest::{Command, ExecCause, ExecEnd, Whoami};
+use wire::sandbox::Probe;
 
 use super::{every_variant, example};
 
@@ -173,6 +175,32 @@ pub fn pty_info() -> PtyInfo {
         created_at_ms: 1_700_000_000_000,
         active: true,
         lazy: false,
+    }
+}
+
+/// A [`Boot`].
+pub fn boot() -> Boot {
+    Boot { argv: vec!["serve".into()], ready: Some(Ready { probe: Probe::Port(8080), timeout_ms: 60_000 }) }
+}
+
+/// Every [`Probe`].
+pub fn probes() -> Result<Vec<String>> {
+    Ok(every_variant!(Probe {
+        Probe::Port(_) => Probe::Port(8080),
+        Probe::Http { .. } => Probe::Http { port: 8080, path: "/health".into() },
+        Probe::Command(_) => Probe::Command("test -e ready".into()),
+    }))
+}
+
+/// A [`Booted`].
+pub fn booted() -> Booted {
+    Booted {
+        is_up: false,
+        waited_ms: 1500,
+        tries: 9,
+        last_answer: "connection refused".into(),
+        end: Some(ExecEnd { exit_code: Some(1), signal: None, cause: ExecCause::Itself }),
+        last_words: "no configuration".into(),
     }
 }
 

@@ -32,6 +32,7 @@ pub fn text() -> Result<String> {
     section(&mut out, "Open: Walk, in Request::Walk", &calls::walks()?);
     section(&mut out, "Open: ProcessCall, in Request::Process", &calls::process_calls()?);
     section(&mut out, "Open: PtyCall, in Request::Pty", &calls::pty_calls()?);
+    section(&mut out, "Open: Probe, in Request::Boot", &calls::probes()?);
     section(&mut out, "Data of a Walk: a line", &calls::findings()?);
     section(&mut out, "Data of a Watch: a line", &calls::changes()?);
     section(
@@ -156,6 +157,7 @@ fn requests() -> Result<Vec<String>> {
         Request::Watch(_) => Request::Watch(Watch { path: "src".into(), recursive: true, exclude: vec![".git".into()] }),
         Request::Process(_) => Request::Process(ProcessCall::List),
         Request::Pty(_) => Request::Pty(PtyCall::List),
+        Request::Boot(_) => Request::Boot(calls::boot()),
         Request::Whoami => Request::Whoami,
         Request::Status => Request::Status,
     });
@@ -213,6 +215,7 @@ fn outcomes() -> Result<Vec<String>> {
         Ok(Done::Walked { .. }) => Ok(Done::Walked { items: 3 }),
         Ok(Done::Processes(_)) => Ok(Done::Processes(vec![calls::process_info()])),
         Ok(Done::Ptys(_)) => Ok(Done::Ptys(vec![calls::pty_info()])),
+        Ok(Done::Booted(_)) => Ok(Done::Booted(calls::booted())),
         Ok(Done::Whoami(_)) => Ok(Done::Whoami(calls::whoami())),
         Ok(Done::Status(_)) => Ok(Done::Status(status)),
         Err(Error { .. }) => Err(Error { code: ErrorCode::NotFound, message: "a: no such file".into() }),
@@ -227,6 +230,7 @@ fn causes() -> Result<Vec<String>> {
         ExecCause::Timeout => ExecCause::Timeout,
         ExecCause::OutOfMemory => ExecCause::OutOfMemory,
         ExecCause::Cancelled => ExecCause::Cancelled,
+        ExecCause::NotStarted => ExecCause::NotStarted,
     }))
 }
 

@@ -12,7 +12,7 @@ use wire::node::{
     PruneImages, Pruned, PrunedItem, PrunedKind, PullEvent, PullFailure, PullFailureCode, PullImage,
     PullPhase, PullProgress, PutDeadline, PutSandbox, ResolvedImage, SandboxSpec, StepTime,
 };
-use wire::sandbox::{Death, Reason, Resources, State};
+use wire::sandbox::{Boot, Death, Probe, ReadyCheck, Reason, Resources, State};
 
 use super::{COMMAND, every_variant, example};
 
@@ -28,7 +28,10 @@ pub fn text() -> Result<String> {
         ("NodeReport", vec![report()?]),
         ("Inspection", vec![inspection()?]),
         ("Leak", leaks()?),
-        ("BuildSystemImage", vec![example(&BuildSystemImage { name: "system/debian:bookworm".into() })?]),
+        (
+            "BuildSystemImage",
+            vec![example(&BuildSystemImage { name: "system/debian:bookworm".into(), locked: true })?],
+        ),
         ("BuildEvent", build_events()?),
         ("PullImage", pulls()?),
         ("PullEvent", pull_events()?),
@@ -87,7 +90,11 @@ fn put() -> Result<String> {
         env: env(),
         workdir: "/workspace".into(),
         user: "user".into(),
-        boot: None,
+        boot: Some(Boot {
+            argv: vec!["serve".into()],
+            ready: Some(ReadyCheck { probe: Probe::Port(8080), timeout_seconds: 60 }),
+            stop_signal: Some("SIGTERM".into()),
+        }),
     };
     example(&PutSandbox { generation: 1, spec })
 }
@@ -126,6 +133,7 @@ fn reasons() -> Result<Vec<String>> {
         Reason::Deleted => Reason::Deleted,
         Reason::Timeout => Reason::Timeout,
         Reason::OutOfMemory => Reason::OutOfMemory,
+        Reason::DiskFull => Reason::DiskFull,
         Reason::EngineLost => Reason::EngineLost,
         Reason::AgentLost => Reason::AgentLost,
         Reason::CreateFailed => Reason::CreateFailed,
@@ -238,6 +246,7 @@ fn error_codes() -> Result<Vec<String>> {
         NodeErrorCode::WrongState => NodeErrorCode::WrongState,
         NodeErrorCode::Stale => NodeErrorCode::Stale,
         NodeErrorCode::NoCapacity => NodeErrorCode::NoCapacity,
+        NodeErrorCode::StorageFull => NodeErrorCode::StorageFull,
         NodeErrorCode::Invalid => NodeErrorCode::Invalid,
         NodeErrorCode::EngineFailed => NodeErrorCode::EngineFailed,
         NodeErrorCode::GuestUnreachable => NodeErrorCode::GuestUnreachable,

@@ -1,6 +1,7 @@
 //! One process, from its request to its end.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,23 +31,28 @@ pub async fn exec(agent: &Agent, claimed: &Claimed, stream: &Stream, mut exec: E
         return keep(agent, claimed, stream, exec, &id).await;
     }
     let time = exec.timeout_ms.map(Duration::from_millis);
-    let started = start(&claimed.spawner, stream, exec).await?;
+    let started = start(&claimed.spawner, stream.cancelled(), exec).await?;
     let mut running = Running::new(started, agent.reaper.clone())?;
     let (exit, cause) = running.run(stream, time).await;
     running.finish(stream).await;
     Ok(Done::Exec(end(exit, cause)))
 }
 
-/// Has a process started, unless the stream is cancelled before.
-pub(super) async fn start(spawner: &Spawner, stream: &Stream, exec: Exec) -> Result<Started, Error> {
+/// Has a process started, unless nobody wants it any more before.
+pub(super) async fn start(
+    spawner: &Spawner,
+    unwanted: impl Future<Output = ()>,
+    exec: Exec,
+) -> Result<Started, Error> {
+    let mut unwanted = pin!(unwanted);
     let mut starting = tokio::select! {
         starting = spawner.submit(exec) => starting,
-        () = stream.cancelled() => return Err(failure::cancelled()),
+        () = &mut unwanted => return Err(failure::cancelled()),
     };
     let given_up = tokio::select! {
         biased;
         started = &mut starting => return started.unwrap_or_else(|_| Err(no_start("nothing starts processes any more"))),
-        () = stream.cancelled() => failure::cancelled(),
+        () = &mut unwanted => failure::cancelled(),
         () = tokio::time::sleep(Duration::from_secs(START_SECONDS_MAX)) => {
             no_start("the program did not start within a minute: its file system does not answer")
         }

@@ -24,17 +24,44 @@ use crate::failure;
 /// Starts a process that is known as `id` from then on; the stream is its first listener.
 pub async fn keep(agent: &Agent, claimed: &Claimed, stream: &Stream, exec: Exec, id: &str) -> Outcome {
     let reservation = agent.processes.reserve(id)?;
+    let kept = begin(agent, claimed, exec, id, stream.cancelled()).await?;
+    reservation.fill(&kept);
+    talk(kept.listen(0)?, kept.card.pid, stream).await
+}
+
+/// The same with nobody listening. That it cannot be started is what it said, and its end.
+pub async fn keep_for_nobody(
+    agent: &Agent,
+    claimed: &Claimed,
+    exec: Exec,
+    id: &str,
+) -> Result<Rc<Kept>, Error> {
+    let reservation = agent.processes.reserve(id)?;
+    let card = Card::new(id, &claimed.sandbox, &exec);
+    let begun = begin(agent, claimed, exec, id, std::future::pending()).await;
+    let kept = begun.unwrap_or_else(|error| Kept::stillborn(card, &error, agent.processes.kept_bytes()));
+    reservation.fill(&kept);
+    Ok(kept)
+}
+
+/// Starts a process and gives it to a task of its own; nobody finds it by its name yet.
+pub async fn begin(
+    agent: &Agent,
+    claimed: &Claimed,
+    exec: Exec,
+    id: &str,
+    unwanted: impl Future<Output = ()>,
+) -> Result<Rc<Kept>, Error> {
     let card = Card::new(id, &claimed.sandbox, &exec);
     let time = exec.timeout_ms.map(Duration::from_millis);
-    let started = start(&claimed.spawner, stream, exec).await?;
+    let started = start(&claimed.spawner, unwanted, exec).await?;
     let card = card.started(started.pid);
     let (pipes, exit) = Pipes::new(started, &agent.reaper)?;
     let (input, outputs) = (pipes.input, pipes.outputs);
     let kept = Kept::new(card, input, agent.processes.kept_bytes());
-    reservation.fill(&kept);
     let life = Life { kept: kept.clone(), exit, outputs, reaper: agent.reaper.clone() };
     tokio::task::spawn_local(life.live(time, agent.processes.clone()));
-    talk(kept.listen(0)?, kept.card.pid, stream).await
+    Ok(kept)
 }
 
 struct Pipes {

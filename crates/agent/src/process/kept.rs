@@ -18,9 +18,9 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use wire::guest::frame::{Channel, DATA_BYTES_MAX};
 use wire::guest::process::{KEPT_BYTES_MAX, ProcessInfo, STALL_SECONDS_MAX};
-use wire::guest::{Error, ErrorCode, ExecEnd};
+use wire::guest::{Error, ErrorCode, ExecCause, ExecEnd};
 
-use super::card::{Card, wall_ms};
+use super::card::{Card, cut, wall_ms};
 use super::ring::{Cursor, PIECE_BYTES, Ring};
 
 /// Listeners of one process at once.
@@ -102,6 +102,15 @@ impl Kept {
         })
     }
 
+    /// One that could not be started: why is what it said.
+    pub fn stillborn(card: Card, why: &Error, in_all: Rc<Cell<usize>>) -> Rc<Self> {
+        let kept = Self::new(card.started(0), None, in_all);
+        let said = format!("{}\n", cut(&why.message, DATA_BYTES_MAX - 1));
+        kept.push(Channel::Stderr, said.as_bytes());
+        kept.set_ended(ExecEnd { exit_code: None, signal: None, cause: ExecCause::NotStarted });
+        kept
+    }
+
     /// What is known of it.
     pub fn info(&self) -> ProcessInfo {
         let (ring, end) = (self.ring.borrow(), self.end.borrow());
@@ -138,6 +147,16 @@ impl Kept {
             }
             said.await;
         }
+    }
+
+    /// Waits until it says something, or ends.
+    pub async fn news(&self) {
+        self.said.notified().await;
+    }
+
+    /// What it said last, over both channels; so many bytes, or all that are kept.
+    pub fn last_bytes(&self, bytes_max: usize) -> Vec<u8> {
+        self.ring.borrow().last_bytes(bytes_max)
     }
 
     /// It has ended, and everything it said has been pushed.
@@ -313,7 +332,6 @@ mod tests {
     use super::*;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
-    use wire::guest::ExecCause;
 
     /// What a future is worth at this moment.
     fn poll_now<T>(future: impl Future<Output = T>) -> Option<T> {

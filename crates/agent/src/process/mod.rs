@@ -21,3 +21,5 @@ mod spawn;
 
 pub use call::call;
 pub use exec::{START_SECONDS_MAX, exec, exec_end};
+pub use keep::{begin, keep_for_nobody};
+pub use kept::Kept;

@@ -112,6 +112,11 @@ impl Ring {
         Some((piece.channel(), bytes.freeze(), behind))
     }
 
+    /// The last bytes of all pieces together; so many, or all that are kept.
+    pub fn last_bytes(&self, bytes_max: usize) -> Vec<u8> {
+        self.bytes.range(self.bytes.len().saturating_sub(bytes_max)..).copied().collect()
+    }
+
     /// Gives back the room that is not used.
     pub fn shrink(&mut self) {
         self.bytes.shrink_to_fit();

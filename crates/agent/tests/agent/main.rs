@@ -1,5 +1,6 @@
 //! The real agent as a child process, spoken to over its socket.
 
+mod boot;
 mod bundles;
 mod confinement;
 mod endings;

@@ -5,9 +5,12 @@
 //! is not made with, with a time limit, and dead when we are. They share the
 //! host's network, because that is where packages come from.
 //!
-//! **What can still differ** between two builds of one recipe is what the mirror
-//! has: a newer package is a new image. Times, logs, caches, machine id, the
-//! order of directories and Python's compiled files do not.
+//! **The same packages** are taken as long as the mirror has them: apt is told the
+//! versions of the lock, checks each file against its index, and what the index
+//! says of all that was installed comes back with the tree. What can still differ
+//! between two builds is the mirror's address, which is in `sources.list`. Times,
+//! logs, caches, machine id, the order of directories and Python's compiled files
+//! do not.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,6 +19,7 @@ use std::time::Duration;
 
 use super::{apt, tree};
 use crate::blocking::blocking;
+use crate::lock::Lock;
 use crate::program::Program;
 use crate::recipe::Recipe;
 use crate::{Error, Result, durable};
@@ -31,11 +35,29 @@ const CAPABILITIES: &str = "-all,+chown,+dac_override,+dac_read_search,+fowner,+
 /// its scripts need not pass through the node's directories to get there.
 const ENTER: &str = r#"mount --bind "$0" /tmp && exec "$@""#;
 
-/// Carries the recipe out in `build_dir`, which must exist. The directory it makes, below `build_dir`.
+/// Has apt prefer the packages of the lock while the tree is made.
+const PREFER: &str = r#"--setup-hook=cp /tmp/preferences "$1/etc/apt/preferences.d/lock""#;
+/// Notes what apt knows of each package that is installed, and forgets about the lock.
+const NOTE: &str = r#"#!/bin/sh
+set -eu
+rm "$1/etc/apt/preferences.d/lock"
+chroot "$1" dpkg-query --show --showformat '${binary:Package}=${Version}\n' > /tmp/installed
+APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" xargs --arg-file /tmp/installed apt-cache show --no-all-versions > /tmp/packages
+"#;
+
+/// What came of a recipe.
+pub(crate) struct Made {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The packages it is made of.
+    pub packages: Lock,
+}
+
+/// Carries the recipe out in `build_dir`, which must exist. The directory it makes is below `build_dir`.
 ///
 /// # Errors
 /// When mmdebstrap is missing, fails or takes too long, or apt knows no mirror.
-pub(crate) async fn build(recipe: &Recipe, build_dir: &Path, progress: &impl Fn(String)) -> Result<PathBuf> {
+pub(crate) async fn build(recipe: &Recipe, build_dir: &Path, progress: &impl Fn(String)) -> Result<Made> {
     let sources = apt::sources_list(recipe).await?;
     for source in &sources {
         progress(format!("source: {source}"));
@@ -51,19 +73,30 @@ pub(crate) async fn build(recipe: &Recipe, build_dir: &Path, progress: &impl Fn(
         files.iter().try_for_each(|(path, content)| tree::write_file(&tree, path, content))
     })
     .await?;
-    Ok(directory)
+    let noted = scratch.join("packages");
+    let noted = fs::read_to_string(&noted).map_err(Error::io("read", &noted))?;
+    Ok(Made { directory, packages: Lock::shown(&noted) })
 }
 
-/// The directory that will be the build's `/tmp`, with the set-up script in it.
+/// The directory that will be the build's `/tmp`, with our scripts and apt's preferences in it.
 fn prepare(scratch: &Path, recipe: &Recipe) -> Result<()> {
     durable::make_dir(scratch)?;
-    let script = scratch.join("setup");
-    fs::write(&script, recipe.setup_script()).map_err(Error::io("write", &script))?;
-    for (path, mode) in [(scratch, 0o1777), (&script, 0o755)] {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))
-            .map_err(Error::io("set the mode of", path))?;
+    let preferences = recipe.lock.preferences();
+    let files = [
+        ("setup", recipe.setup_script(), 0o755),
+        ("note", NOTE, 0o755),
+        ("preferences", preferences.as_str(), 0o644),
+    ];
+    for (name, content, mode) in files {
+        let file = scratch.join(name);
+        fs::write(&file, content).map_err(Error::io("write", &file))?;
+        set_mode(&file, mode)?;
     }
-    Ok(())
+    set_mode(scratch, 0o1777)
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Error::io("set the mode of", path))
 }
 
 fn mmdebstrap(recipe: &Recipe, scratch: &Path, sources: &[String]) -> Result<Program> {
@@ -78,6 +111,12 @@ fn mmdebstrap(recipe: &Recipe, scratch: &Path, sources: &[String]) -> Result<Pro
         .args(["mmdebstrap", "--mode=unshare", "--format=directory", "--variant=minbase"])
         .args([format!("--include={}", recipe.packages.join(","))])
         .args(excludes.chain(includes))
-        .args(["--customize-hook=/tmp/setup \"$1\"", &recipe.suite, "/tmp/root"])
+        .args([
+            PREFER,
+            "--customize-hook=/tmp/note \"$1\"",
+            "--customize-hook=/tmp/setup \"$1\"",
+            &recipe.suite,
+            "/tmp/root",
+        ])
         .args(sources))
 }

@@ -1,7 +1,7 @@
 //! From a recipe or from an image's layers to a directory, from a directory to an EROFS file.
 //!
 //! The same tree always gives the same file ([`erofs`]). The same recipe gives
-//! the same tree as long as the mirror gives the same packages ([`debian`]).
+//! the same tree from the same packages ([`debian`]).
 
 pub mod debian;
 pub mod erofs;

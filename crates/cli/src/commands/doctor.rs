@@ -16,6 +16,9 @@ pub struct Doctor {
     /// The `runsc` program.
     #[arg(long, env = "ATOLL_RUNSC", default_value = "runsc")]
     runsc: PathBuf,
+    /// Where a server keeps everything: there has to be room.
+    #[arg(long, env = "ATOLL_DATA_DIR", default_value = "/var/lib/atoll")]
+    data_dir: PathBuf,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -27,7 +30,8 @@ impl Doctor {
     /// # Errors
     /// When the findings cannot be printed.
     pub async fn run(self) -> Result<ExitCode> {
-        let checks = engine::probe::report(&self.runsc);
+        let mut checks = engine::probe::report(&self.runsc);
+        checks.push(crate::serve::examine_disk(&self.data_dir));
         if self.json {
             println!("{}", serde_json::to_string_pretty(&checks)?);
         } else {

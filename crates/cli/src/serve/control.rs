@@ -39,6 +39,8 @@ struct Orders {
     team: TeamLimits,
     /// Hours for which events can be read.
     event_retention_hours: u32,
+    /// Room on the disk below which no sandbox is made.
+    disk_reserve_mib: u64,
     /// The operator's secrets keys; absent, control keeps its own.
     secrets_keys: Option<String>,
     /// Hours between two removals of images that nobody needs; 0: never.
@@ -66,6 +68,7 @@ pub fn give_orders(layout: &Layout, settings: &Resolved) -> Result<()> {
         first_key: read_or_make(&layout.api_key(), 0o600, || Ok(control::keys::generate()?))?,
         team: settings.team,
         event_retention_hours: settings.event_retention_hours,
+        disk_reserve_mib: super::room::reserve_mib(settings),
         secrets_keys: settings.secrets_key_file.as_deref().map(read_keys).transpose()?,
         prune_interval_hours: settings.prune_interval_hours,
         server: std::process::id(),
@@ -122,6 +125,7 @@ pub async fn run(orders: &Path) -> Result<()> {
         secrets_keys: orders.secrets_keys,
         limits: control::Limits {
             team: orders.team,
+            disk_reserve_mib: orders.disk_reserve_mib,
             event_retention: hours(orders.event_retention_hours),
             prune_interval: Some(hours(orders.prune_interval_hours)).filter(|interval| !interval.is_zero()),
             ..Default::default()

@@ -11,6 +11,7 @@ mod layout;
 mod logging;
 mod node;
 mod registries;
+mod room;
 mod settings;
 
 use std::net::TcpListener;
@@ -35,6 +36,7 @@ use wire::sandbox::defaults;
 
 pub use control::run as control_role;
 pub use node::run as node_role;
+pub use room::examine as examine_disk;
 
 /// Each process has so long to be ready at the start; a node adopts its sandboxes in this time.
 const START_BOUND: Duration = Duration::from_secs(60);
@@ -71,6 +73,7 @@ impl Serve {
         logging::init("warn");
         let settings = self.settings.clone().resolve(self.config.as_deref())?;
         self.check(&settings)?;
+        room::check(&settings.data_dir)?;
         let layout = Layout::open(&settings.data_dir, &run_base(&settings))?;
         let _lock = layout.lock()?;
         let listener = TcpListener::bind(settings.listen)
@@ -145,7 +148,7 @@ async fn build_default_template(
     if settings.system_templates {
         let build = async {
             let key = std::fs::read_to_string(layout.api_key())?;
-            template::build(&Client::new(&format!("http://{address}"), &key), defaults::TEMPLATE).await
+            template::build(&Client::new(&format!("http://{address}"), &key), defaults::TEMPLATE, false).await
         };
         if let Err(error) = build.await {
             eprintln!("atoll: {} could not be built: {error:#}", defaults::TEMPLATE);

@@ -47,6 +47,7 @@ struct Orders {
     engine: EngineKind,
     runsc: PathBuf,
     capacity: Capacity,
+    disk_reserve_mib: u64,
     precise_timers: bool,
     registries: artifact::oci::Settings,
     ephemeral: bool,
@@ -82,6 +83,7 @@ pub fn give_orders(
         engine: settings.engine,
         runsc: settings.runsc.clone(),
         capacity: settings.capacity,
+        disk_reserve_mib: super::room::reserve_mib(settings),
         precise_timers: settings.precise_timers,
         registries: settings.registries.clone(),
         ephemeral,
@@ -89,7 +91,9 @@ pub fn give_orders(
         lock: layout.node_dir("lock"),
         server: std::process::id(),
     };
-    fs::write(layout.node_orders(), serde_json::to_vec_pretty(&orders)?).context("the node's orders")
+    let path = layout.node_orders();
+    fs::write(&path, serde_json::to_vec_pretty(&orders)?)
+        .with_context(|| format!("the node's orders cannot be written to {}", path.display()))
 }
 
 /// Whether the node answers.
@@ -118,6 +122,7 @@ pub async fn run(orders: &Path) -> Result<()> {
         faults,
         clock: Arc::new(SystemClock),
         capacity: orders.capacity,
+        disk_reserve_mib: orders.disk_reserve_mib,
         doze_after: (!orders.precise_timers).then_some(DOZE_AFTER),
         bring_ups_max: BRING_UPS_PER_CPU * std::thread::available_parallelism().map_or(1, usize::from),
     })

@@ -59,6 +59,10 @@ pub struct Settings {
     /// Memory promised to all sandboxes in MiB, at most [default: the host's less 1 GiB].
     #[arg(long, env = "ATOLL_MEMORY_MIB_MAX")]
     pub memory_mib_max: Option<u64>,
+    /// Room on the disk of the data directory below which no sandbox is made, in MiB; the rest is for what those that
+    /// run still write, and for what ends them [default: 1024, but a tenth of the disk at most].
+    #[arg(long, env = "ATOLL_DISK_RESERVE_MIB")]
+    pub disk_reserve_mib: Option<u64>,
     /// Sandboxes of one team at once, where nothing else was set for it [default: 1000].
     #[arg(long, env = "ATOLL_TEAM_SANDBOXES_MAX")]
     pub team_sandboxes_max: Option<u32>,
@@ -152,6 +156,8 @@ pub struct Resolved {
     pub precise_timers: bool,
     /// What the node can hold.
     pub capacity: Capacity,
+    /// Room on the disk of the data directory below which no sandbox is made; `None`: as the disk's size says.
+    pub disk_reserve_mib: Option<u64>,
     /// What a team may have and how fast it may ask, where nothing else was set for it.
     pub team: TeamLimits,
     /// Hours for which events of sandboxes can be read after these are gone.
@@ -200,6 +206,7 @@ impl Settings {
             runsc: settings.runsc.unwrap_or_else(|| "runsc".into()),
             service_uid: settings.service_uid.unwrap_or(SERVICE_UID),
             capacity,
+            disk_reserve_mib: settings.disk_reserve_mib,
             team,
             event_retention_hours: settings.event_retention_hours.unwrap_or(EVENT_RETENTION_HOURS),
             secrets_key_file: settings.secrets_key_file,
@@ -220,6 +227,7 @@ impl Settings {
             sandboxes_max: self.sandboxes_max.or(other.sandboxes_max),
             vcpu_max: self.vcpu_max.or(other.vcpu_max),
             memory_mib_max: self.memory_mib_max.or(other.memory_mib_max),
+            disk_reserve_mib: self.disk_reserve_mib.or(other.disk_reserve_mib),
             team_sandboxes_max: self.team_sandboxes_max.or(other.team_sandboxes_max),
             team_vcpu_max: self.team_vcpu_max.or(other.team_vcpu_max),
             team_memory_mib_max: self.team_memory_mib_max.or(other.team_memory_mib_max),

@@ -19,12 +19,18 @@ const OWN_HEADER: &str = "leap0-authorization";
 
 /// Lets requests with a team's key pass, and says whose it is in a [`Caller`] extension.
 pub async fn team(State(app): State<App>, request: Request, next: Next) -> Result<Response> {
-    let caller = caller(&app, request.headers()).await?;
+    let caller = of_team(&app, request.headers()).await?;
+    pass(&app, caller, request, next).await
+}
+
+/// Who asks, if it is with a team's key.
+pub async fn of_team(app: &App, headers: &HeaderMap) -> Result<Caller> {
+    let caller = caller(app, headers).await?;
     if !caller.may(Scope::Team) {
         return Err(Error::TeamOnly);
     }
-    count(&app, &caller)?;
-    pass(&app, caller, request, next).await
+    count(app, &caller)?;
+    Ok(caller)
 }
 
 /// The same for any key.
@@ -43,7 +49,8 @@ pub async fn operator(State(app): State<App>, request: Request, next: Next) -> R
     pass(&app, caller, request, next).await
 }
 
-async fn pass(app: &App, caller: Caller, mut request: Request, next: Next) -> Result<Response> {
+/// Lets a request pass that is this caller's.
+pub async fn pass(app: &App, caller: Caller, mut request: Request, next: Next) -> Result<Response> {
     tracing::Span::current().record("key", caller.key.as_str());
     note_use(app, &caller).await;
     request.extensions_mut().insert(caller);

@@ -26,7 +26,12 @@ impl Fields {
             serde_json::from_slice::<Map<String, Value>>(bytes)
                 .map_err(|error| Error::Body(format!("the body must be a JSON object: {error}")))?
         };
-        Ok(Self { object, errors: Vec::new() })
+        Ok(Self::of(object))
+    }
+
+    /// This object.
+    pub fn of(object: Map<String, Value>) -> Self {
+        Self { object, errors: Vec::new() }
     }
 
     /// The whole object, in one form for all equal ones.
@@ -107,7 +112,7 @@ impl Fields {
     /// An object inside this one. What is wrong with it is noted by [`Fields::absorb`].
     pub fn object(&mut self, name: &str) -> Option<Fields> {
         match self.take(name)? {
-            Value::Object(object) => Some(Self { object, errors: Vec::new() }),
+            Value::Object(object) => Some(Self::of(object)),
             other => self.mistyped(name, "an object", &other),
         }
     }
@@ -115,7 +120,7 @@ impl Fields {
     /// A list of objects, so many; it has to be there.
     pub fn objects(&mut self, name: &str, count: RangeInclusive<usize>) -> Option<Vec<Fields>> {
         let wrap = |item| match item {
-            Value::Object(object) => Some(Self { object, errors: Vec::new() }),
+            Value::Object(object) => Some(Self::of(object)),
             _ => None,
         };
         let items: Option<Vec<_>> = match self.take(name) {
@@ -134,6 +139,11 @@ impl Fields {
         let errors = inner.errors.into_iter();
         self.errors
             .extend(errors.map(|wrong| FieldError { field: format!("{name}.{}", wrong.field), ..wrong }));
+    }
+
+    /// Notes what is wrong with an object that stood for some of these fields.
+    pub fn adopt(&mut self, other: Fields) {
+        self.errors.extend(other.errors);
     }
 
     /// An environment, within its limits.

@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod dialect;
 mod docs;
 mod events;
 mod extract;

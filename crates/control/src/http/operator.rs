@@ -25,8 +25,9 @@ pub async fn build_system_template(State(app): State<App>, request: Request) -> 
     if !limits::TEMPLATE_NAME_CHARS.contains(&name.chars().count()) {
         fields.wrong("name", "must be the name of a system template, such as \"system/debian:bookworm\"");
     }
+    let locked = fields.boolean("locked").unwrap_or_default();
     fields.finish()?;
-    let progress = templates::build_system(&app, name).await?;
+    let progress = templates::build_system(&app, name, locked).await?;
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(progress)).into_response())
 }
 
@@ -66,6 +67,9 @@ pub async fn metrics(State(app): State<App>) -> Result<Response> {
     for state in SandboxState::ALL.into_iter().filter(|state| *state != SandboxState::Deleted) {
         let count = counts.get(&state).copied().unwrap_or(0);
         metrics::gauge!("atoll_sandboxes", "state" => state.as_str()).set(count as f64);
+    }
+    if let Ok(bytes) = app.store.place().free_bytes() {
+        metrics::gauge!("atoll_disk_free_bytes").set(bytes as f64);
     }
     for (kind, count) in leaks_by_kind(&app) {
         metrics::gauge!("atoll_leaks", "kind" => kind).set(count as f64);

@@ -8,6 +8,7 @@ use wire::node::{NodeErrorCode, PullFailure, PullFailureCode};
 use wire::public::error::{ErrorBody, FieldError};
 
 use crate::error::Error;
+use crate::store::Trouble;
 use crate::templates::record::may_pass;
 
 /// When to come back after a refusal that passes, in seconds.
@@ -67,15 +68,31 @@ fn tell(error: &Error) -> Told {
         Error::NodeUnreachable(_) => passing(StatusCode::SERVICE_UNAVAILABLE, "node_unreachable"),
         Error::Broken(_) => told(StatusCode::BAD_GATEWAY, "connection_broken"),
         Error::Slow { .. } => told(StatusCode::GATEWAY_TIMEOUT, "timeout"),
-        Error::Store(_) | Error::Corrupt { .. } | Error::Start(..) | Error::Internal { .. } => {
+        Error::StorageFull { .. } => passing(StatusCode::INSUFFICIENT_STORAGE, "storage_full"),
+        Error::DatabaseMoved { .. } | Error::StoreSlow { .. } => unavailable(),
+        Error::Store(trouble, _) => tell_trouble(*trouble),
+        Error::Corrupt { .. } | Error::Start(..) | Error::Internal { .. } => {
             told(StatusCode::INTERNAL_SERVER_ERROR, "internal")
         }
+    }
+}
+
+fn unavailable() -> Told {
+    passing(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
+}
+
+fn tell_trouble(trouble: Option<Trouble>) -> Told {
+    match trouble {
+        Some(Trouble::Full) => passing(StatusCode::INSUFFICIENT_STORAGE, "storage_full"),
+        Some(Trouble::Busy | Trouble::Unwritable) => unavailable(),
+        Some(Trouble::Damaged) | None => told(StatusCode::INTERNAL_SERVER_ERROR, "internal"),
     }
 }
 
 fn tell_create_failure(failure: Option<NodeErrorCode>) -> Told {
     match failure {
         Some(NodeErrorCode::NoCapacity) => passing(StatusCode::SERVICE_UNAVAILABLE, "no_capacity"),
+        Some(NodeErrorCode::StorageFull) => passing(StatusCode::INSUFFICIENT_STORAGE, "storage_full"),
         Some(NodeErrorCode::Timeout) => passing(StatusCode::SERVICE_UNAVAILABLE, "create_timed_out"),
         _ => told(StatusCode::INTERNAL_SERVER_ERROR, "create_failed"),
     }
@@ -130,6 +147,7 @@ fn tell_node_refusal(code: NodeErrorCode) -> Told {
         NodeErrorCode::NotFound => told(StatusCode::NOT_FOUND, "not_found"),
         NodeErrorCode::WrongState => told(StatusCode::CONFLICT, "wrong_state"),
         NodeErrorCode::NoCapacity => passing(StatusCode::SERVICE_UNAVAILABLE, "no_capacity"),
+        NodeErrorCode::StorageFull => passing(StatusCode::INSUFFICIENT_STORAGE, "storage_full"),
         NodeErrorCode::Invalid => told(StatusCode::BAD_REQUEST, "invalid"),
         NodeErrorCode::EngineFailed => told(StatusCode::BAD_GATEWAY, "engine_failed"),
         NodeErrorCode::GuestUnreachable => told(StatusCode::BAD_GATEWAY, "guest_unreachable"),
@@ -197,14 +215,4 @@ impl IntoResponse for Error {
         }
         response
     }
-}
-
-/// For paths that are not there.
-pub async fn no_such_route() -> Error {
-    Error::NoSuchRoute
-}
-
-/// For methods that a path does not have.
-pub async fn method_not_allowed() -> Error {
-    Error::MethodNotAllowed
 }

@@ -6,7 +6,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 
 use super::{
-    App, auth, docs, events, files, health, keys, observe, operator, processes, ptys, respond, sandboxes,
+    App, auth, dialect, docs, events, files, health, keys, observe, operator, processes, ptys, sandboxes,
     teams, templates,
 };
 
@@ -15,10 +15,11 @@ pub fn router(app: App) -> Router {
     Router::new()
         .merge(public(&app))
         .merge(team().route_layer(from_fn_with_state(app.clone(), auth::team)))
+        .merge(sandbox0().route_layer(from_fn_with_state(app.clone(), dialect::sandbox0::authorize)))
         .merge(keyed().route_layer(from_fn_with_state(app.clone(), auth::any)))
         .merge(operators().route_layer(from_fn_with_state(app.clone(), auth::operator)))
-        .fallback(respond::no_such_route)
-        .method_not_allowed_fallback(respond::method_not_allowed)
+        .fallback(dialect::no_such_route)
+        .method_not_allowed_fallback(dialect::method_not_allowed)
         .layer(from_fn(observe::observe))
         .with_state(app)
 }
@@ -81,6 +82,15 @@ fn team() -> Router<App> {
         .route("/v1/template", post(templates::create))
         .route("/v1/template/{id}", get(templates::get).patch(templates::change).delete(templates::delete))
         .route("/v1/templates", get(templates::list))
+}
+
+/// The dialect of Sandbox0's clients: a team's key needed, and every answer in their envelope.
+fn sandbox0() -> Router<App> {
+    use dialect::sandbox0::templates;
+    Router::new().route("/api/v1/templates", get(templates::list).post(templates::create)).route(
+        "/api/v1/templates/{id}",
+        get(templates::get).put(templates::update).delete(templates::delete).post(templates::from_sandbox),
+    )
 }
 
 /// A key needed, whatever it opens; who is no operator sees nothing of other teams.

@@ -21,8 +21,9 @@ pub async fn create(
     request: Request,
 ) -> Result<(StatusCode, Json<Template>)> {
     let order = order(json_fields(&app, request).await?)?;
-    let made = to_the_end(async move { templates::create(&app, &caller, order).await }).await?;
-    Ok((StatusCode::CREATED, Json(made)))
+    let fleet = app.clone();
+    let made = to_the_end(async move { templates::create(&fleet, &caller, order).await }).await?;
+    Ok((StatusCode::CREATED, Json(templates::present(&app, made))))
 }
 
 /// `GET /v1/template/{id}`.

@@ -37,7 +37,7 @@ const INSPECT_SECONDS_MAX: u64 = 30;
 /// How long a node may take to look at its images and remove some.
 const PRUNE_SECONDS_MAX: u64 = 120;
 
-/// How long a node may take to bring a sandbox up or down.
+/// How long a node may take to bring a sandbox up or down, what it starts with left out.
 const SETTLE_SECONDS_MAX: u64 = 120;
 
 /// How long a node may take to begin its answer to a request for the agent.
@@ -110,7 +110,8 @@ impl NodeClient {
     /// Wants this sandbox; answers once it runs or is dead.
     pub async fn put(&self, id: &SandboxId, put: &PutSandbox) -> Result<Observed, NodeFailure> {
         let request = json_request(Method::PUT, &format!("/v1/sandboxes/{id}"), put)?;
-        self.json("bringing the sandbox up", request, SETTLE_SECONDS_MAX).await
+        let seconds = SETTLE_SECONDS_MAX + put.spec.ready_wait().as_secs();
+        self.json("bringing the sandbox up", request, seconds).await
     }
 
     /// Wants this sandbox to end at another moment; answers once that outlives the node's process.
@@ -157,8 +158,8 @@ impl NodeClient {
     }
 
     /// Builds a system image; its progress.
-    pub async fn build(&self, name: &str) -> Result<Lines<BuildEvent>, NodeFailure> {
-        let order = BuildSystemImage { name: name.to_owned() };
+    pub async fn build(&self, name: &str, locked: bool) -> Result<Lines<BuildEvent>, NodeFailure> {
+        let order = BuildSystemImage { name: name.to_owned(), locked };
         let request = json_request(Method::POST, "/v1/images/system", &order)?;
         let answer = self.send("starting the build", request, INSPECT_SECONDS_MAX).await?;
         Ok(Lines::new(answer.into_body()))

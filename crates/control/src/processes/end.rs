@@ -4,8 +4,11 @@ use wire::guest::{Done, ExecCause, ExecEnd};
 
 use crate::error::{Error, Result};
 
-/// The exit code of a command whose time was up: the one number that is ours, as `timeout(1)` has it.
+/// The exit code of a command whose time was up, as `timeout(1)` has it.
 pub const TIMED_OUT_EXIT_CODE: i32 = 124;
+
+/// The exit code of what a sandbox was to start with, and could not: a shell's.
+const NOT_STARTED_EXIT_CODE: i32 = 127;
 
 /// The end that the agent's last word tells of.
 pub fn exec_end(done: Done) -> Result<ExecEnd> {
@@ -24,6 +27,7 @@ pub fn another_answer() -> Error {
 pub fn exit_code(end: &ExecEnd) -> Result<i32> {
     match (end.cause, end.exit_code, end.signal) {
         (ExecCause::Timeout, _, _) => Ok(TIMED_OUT_EXIT_CODE),
+        (ExecCause::NotStarted, _, _) => Ok(NOT_STARTED_EXIT_CODE),
         (_, Some(code), _) => Ok(code),
         (_, None, Some(signal)) => Ok(128_i32.saturating_add(signal)),
         (_, None, None) => Err(Error::Broken("the agent did not say how the command ended".into())),
@@ -35,6 +39,7 @@ pub fn how(end: &ExecEnd) -> &'static str {
     match end.cause {
         ExecCause::Timeout => "timeout",
         ExecCause::OutOfMemory => "out_of_memory",
+        ExecCause::NotStarted => "not_started",
         ExecCause::Itself | ExecCause::Cancelled if end.signal.is_some() => "signal",
         ExecCause::Itself | ExecCause::Cancelled => "exited",
     }
@@ -54,6 +59,7 @@ mod tests {
         assert_eq!(exit_code(&end(None, Some(9), ExecCause::Itself)).unwrap(), 137);
         assert_eq!(exit_code(&end(None, Some(9), ExecCause::Timeout)).unwrap(), TIMED_OUT_EXIT_CODE);
         assert_eq!(exit_code(&end(None, Some(9), ExecCause::OutOfMemory)).unwrap(), 137);
+        assert_eq!(exit_code(&end(None, None, ExecCause::NotStarted)).unwrap(), NOT_STARTED_EXIT_CODE);
         assert!(exit_code(&end(None, None, ExecCause::Itself)).is_err());
     }
 

@@ -4,7 +4,7 @@ use sqlx::{FromRow, Sqlite, Transaction};
 use wire::id::{SandboxId, TeamId};
 use wire::sandbox::State;
 
-use super::{Store, from_word, parse};
+use super::{Store, Within, from_word, parse};
 use crate::error::{Error, Result};
 use crate::record::{End, SandboxRecord};
 
@@ -74,13 +74,13 @@ impl Store {
         if let Some(sandbox) = sandbox {
             query = query.bind(sandbox.as_str());
         }
-        query.fetch_all(&self.readers).await?.into_iter().map(EventRecord::try_from).collect()
+        query.fetch_all(&self.readers).within().await?.into_iter().map(EventRecord::try_from).collect()
     }
 
     /// Removes events from before this time, except those of sandboxes whose record is there.
     pub async fn forget_events(&self, before_ms: i64) -> Result<u64> {
         let sql = "DELETE FROM events WHERE at_ms <= $1 AND sandbox_id NOT IN (SELECT id FROM sandboxes)";
-        Ok(sqlx::query(sql).bind(before_ms).execute(&self.writer).await?.rows_affected())
+        Ok(sqlx::query(sql).bind(before_ms).execute(&self.writer).within().await?.rows_affected())
     }
 }
 

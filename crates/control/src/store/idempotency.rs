@@ -3,7 +3,7 @@
 use sqlx::{Sqlite, Transaction};
 use wire::id::{SandboxId, TeamId};
 
-use super::{Store, parse};
+use super::{Store, Within, parse};
 use crate::error::{Error, Result};
 
 /// A client's promise that requests with this key are one request.
@@ -27,7 +27,7 @@ impl Store {
         since_ms: i64,
     ) -> Result<Option<SandboxId>> {
         let query = sqlx::query_as(FIND).bind(team.as_str()).bind(&key.key).bind(since_ms);
-        same_request(query.fetch_optional(&self.readers).await?, key)
+        same_request(query.fetch_optional(&self.readers).within().await?, key)
     }
 
     /// Forgets keys from before this time.
@@ -35,6 +35,7 @@ impl Store {
         let done = sqlx::query("DELETE FROM idempotency WHERE created_at_ms <= $1")
             .bind(before_ms)
             .execute(&self.writer)
+            .within()
             .await?;
         Ok(done.rows_affected())
     }

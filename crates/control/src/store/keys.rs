@@ -4,7 +4,7 @@ use sqlx::{FromRow, Sqlite, Transaction};
 use wire::id::{KeyId, TeamId};
 use wire::public::team::{OwnLimits, TeamLimits};
 
-use super::{Paging, Store, json, parse, teams};
+use super::{Paging, Store, Within, json, parse, teams};
 use crate::error::{Error, Result};
 use crate::keys::Scope;
 use crate::quota;
@@ -88,7 +88,8 @@ struct CallerRow {
 impl Store {
     /// Whether any key exists.
     pub async fn has_keys(&self) -> Result<bool> {
-        let row: (i64,) = sqlx::query_as("SELECT COUNT(*) FROM keys").fetch_one(&self.readers).await?;
+        let row: (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM keys").fetch_one(&self.readers).within().await?;
         Ok(row.0 > 0)
     }
 
@@ -97,7 +98,7 @@ impl Store {
         let mut tx = self.write().await?;
         teams::insert(&mut tx, &key.team, team_name, &OwnLimits::default(), key.created_at_ms).await?;
         insert(&mut tx, key, hash).await?;
-        Ok(tx.commit().await?)
+        tx.commit().within().await
     }
 
     /// Adds a key to its team. Expired ones of the team go when their place is needed.
@@ -118,21 +119,22 @@ impl Store {
             }
         }
         insert(&mut tx, key, hash).await?;
-        Ok(tx.commit().await?)
+        tx.commit().within().await
     }
 
     /// One key.
     pub async fn key(&self, id: &KeyId) -> Result<Option<KeyRecord>> {
         let sql = "SELECT id, name, team_id, scopes, created_at_ms, expires_at_ms, last_used_at_ms FROM keys \
                    WHERE id = $1";
-        let row: Option<Row> = sqlx::query_as(sql).bind(id.as_str()).fetch_optional(&self.readers).await?;
+        let row: Option<Row> =
+            sqlx::query_as(sql).bind(id.as_str()).fetch_optional(&self.readers).within().await?;
         row.map(KeyRecord::try_from).transpose()
     }
 
     /// A page of one team's keys or of all, oldest first, and how many there are before paging.
     pub async fn keys(&self, team: Option<&TeamId>, paging: Paging) -> Result<(Vec<KeyRecord>, u64)> {
         let team = team.map_or("", TeamId::as_str);
-        let mut tx = self.readers.begin().await?;
+        let mut tx = self.readers.begin().within().await?;
         let sql = "SELECT id, name, team_id, scopes, created_at_ms, expires_at_ms, last_used_at_ms FROM keys \
                    WHERE $1 = '' OR team_id = $1 ORDER BY created_at_ms, id LIMIT $2 OFFSET $3";
         let query = sqlx::query_as::<_, Row>(sql).bind(team).bind(paging.limit()).bind(paging.offset());
@@ -156,7 +158,7 @@ impl Store {
         if gone.rows_affected() == 0 {
             return Err(Error::not_found("key", id.as_str()));
         }
-        Ok(tx.commit().await?)
+        tx.commit().within().await
     }
 
     /// Whose key has this hash, if it has not expired.
@@ -165,7 +167,7 @@ impl Store {
                    FROM keys JOIN teams ON teams.id = keys.team_id \
                    WHERE keys.hash = $1 AND (keys.expires_at_ms IS NULL OR keys.expires_at_ms > $2)";
         let query = sqlx::query_as::<_, CallerRow>(sql).bind(hash).bind(now_ms);
-        let Some(row) = query.fetch_optional(&self.readers).await? else { return Ok(None) };
+        let Some(row) = query.fetch_optional(&self.readers).within().await? else { return Ok(None) };
         let id = row.id.as_str();
         Ok(Some(Caller {
             key: parse(id, id.parse())?,
@@ -180,7 +182,7 @@ impl Store {
     pub async fn touch_key(&self, id: &KeyId, now_ms: i64, since_ms: i64) -> Result<()> {
         let sql = "UPDATE keys SET last_used_at_ms = $2 \
                    WHERE id = $1 AND (last_used_at_ms IS NULL OR last_used_at_ms <= $3)";
-        sqlx::query(sql).bind(id.as_str()).bind(now_ms).bind(since_ms).execute(&self.writer).await?;
+        sqlx::query(sql).bind(id.as_str()).bind(now_ms).bind(since_ms).execute(&self.writer).within().await?;
         Ok(())
     }
 }

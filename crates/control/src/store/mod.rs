@@ -9,9 +9,11 @@ mod events;
 mod idempotency;
 mod keys;
 mod paging;
+mod place;
 mod sandboxes;
 mod teams;
 mod templates;
+mod trouble;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -20,11 +22,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Connection, Sqlite, Transaction};
 
 use crate::error::{Error, Result};
+use crate::pepper::PEPPER_FILE;
+use place::Place;
+use trouble::Within;
 
 pub use events::EventRecord;
 pub use idempotency::CreateKey;
@@ -32,6 +38,7 @@ pub use keys::{Caller, KeyRecord};
 pub use paging::Paging;
 pub use sandboxes::{Admission, Page, Promised, Sort};
 pub use teams::TeamRecord;
+pub use trouble::Trouble;
 
 /// The database's file in the data directory.
 const DATABASE_FILE: &str = "atoll.sqlite";
@@ -49,12 +56,15 @@ const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
+    place: Place,
 }
 
 impl Store {
     /// Opens the database of this data directory, makes it if it is not there, and brings its tables up to date.
     pub async fn open(data_dir: &Path) -> Result<Self> {
         let path = data_dir.join(DATABASE_FILE);
+        refuse_to_begin_anew(&path)?;
+        place::see_to_room(&path);
         private_file(&path)
             .map_err(|error| Error::start(format!("cannot make {}", path.display()), error))?;
         let options = SqliteConnectOptions::new()
@@ -63,26 +73,38 @@ impl Store {
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(BUSY_SECONDS_MAX)
             .foreign_keys(true);
-        let failed = |error| Error::start(format!("cannot open the database {}", path.display()), error);
+        let failed = |error| {
+            let hint = Trouble::of(&error).map_or("", hint);
+            Error::start(format!("cannot open the database {}{hint}", path.display()), error)
+        };
         let writer = pool(1).connect_with(options.clone()).await.map_err(failed)?;
         sqlx::migrate!("migrations/sqlite").run(&writer).await.map_err(|error| {
             Error::start(format!("cannot bring the tables of {} up to date", path.display()), error)
         })?;
         let readers = pool(READERS_MAX).connect_with(options.read_only(true)).await.map_err(failed)?;
-        Ok(Self { writer, readers })
+        let place = Place::of(&path)
+            .map_err(|error| Error::start(format!("the database {} has gone", path.display()), error))?;
+        Ok(Self { writer, readers, place })
     }
 
     /// A transaction that may write. Dropped without commit, it leaves no trace.
     async fn write(&self) -> Result<Transaction<'static, Sqlite>> {
-        Ok(self.writer.begin_with(BEGIN_WRITE).await?)
+        self.place.prepare()?;
+        self.writer.begin_with(BEGIN_WRITE).within().await
     }
 
     /// Proves that the store can be written, by writing.
     pub async fn check_writable(&self, now_ms: i64) -> Result<()> {
+        self.place.prepare()?;
         let sql = "INSERT INTO readiness (id, checked_at_ms) VALUES (1, $1) \
                    ON CONFLICT (id) DO UPDATE SET checked_at_ms = excluded.checked_at_ms";
-        sqlx::query(sql).bind(now_ms).execute(&self.writer).await?;
+        sqlx::query(sql).bind(now_ms).execute(&self.writer).within().await?;
         Ok(())
+    }
+
+    /// Where it is kept, and how much room there is.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Ends all connections; what was committed is on disk.
@@ -100,6 +122,40 @@ fn pool(connections_max: u32) -> SqlitePoolOptions {
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        .after_release(|connection, _| Box::pin(is_sound(connection)))
+}
+
+/// SQLite itself ends a transaction that its disk refused; the pool's count of them does not hear of it, and would
+/// refuse every later one.
+async fn is_sound(connection: &mut SqliteConnection) -> std::result::Result<bool, sqlx::Error> {
+    // What ends the transaction of a caller who left is on its way before this.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
+}
+
+/// A database that is missing where there was one is not made anew: the nodes would be told to end everything that
+/// an empty one does not know.
+fn refuse_to_begin_anew(database: &Path) -> Result<()> {
+    let pepper = database.with_file_name(PEPPER_FILE);
+    if database.exists() || !pepper.exists() {
+        return Ok(());
+    }
+    let (database, pepper) = (database.display(), pepper.display());
+    let what = format!(
+        "the database {database} is missing, although there was one: put it back, or a backup of it; \
+         or, to begin anew with no keys, which ends every sandbox, remove {pepper} as well"
+    );
+    Err(Error::Start(what, None))
+}
+
+/// What to do about a database that cannot be opened.
+fn hint(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::Full => " (its disk is full: make room there)",
+        Trouble::Busy => " (another process holds it: end that one)",
+        Trouble::Unwritable => " (its disk refuses: see that it is mounted writable and ours to write)",
+        Trouble::Damaged => " (it is damaged, and was left as it is: put a backup in its place)",
+    }
 }
 
 /// Makes the directory with mode 0700, or closes the one that is there to others.
@@ -158,6 +214,38 @@ mod tests {
             store.close().await;
         }
         assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_was_full_for_a_while_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).await.unwrap();
+        let fill = "INSERT INTO teams (id, name, created_at_ms) VALUES ('t', hex(zeroblob(1000000)), 1)";
+        sqlx::query("PRAGMA max_page_count = 1").execute(&store.writer).await.unwrap();
+        for _ in 0..2 {
+            let mut tx = store.write().await.unwrap();
+            let failed = sqlx::query(fill).execute(&mut *tx).await.map_err(Error::from).unwrap_err();
+            assert!(matches!(failed, Error::Store(Some(Trouble::Full), _)), "{failed:?}");
+            drop(tx);
+            store.write().await.expect("the next one is not refused for that");
+            // Another connection does not know the limit.
+            let _ = sqlx::query("PRAGMA max_page_count = 1").execute(&store.writer).await;
+        }
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_missing_or_damaged_is_neither_made_nor_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(PEPPER_FILE), "pepper").unwrap();
+        let refusal = async || Store::open(dir.path()).await.err().expect("it is refused").to_string();
+        assert!(refusal().await.contains("put it back"));
+        let database = dir.path().join(DATABASE_FILE);
+        assert!(!database.exists());
+        let garbage = vec![b'x'; 10_000];
+        fs::write(&database, &garbage).unwrap();
+        assert!(refusal().await.contains("put a backup in its place"));
+        assert_eq!(fs::read(&database).unwrap(), garbage);
     }
 
     #[tokio::test]

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use sqlx::{FromRow, Sqlite, Transaction};
-use wire::id::{NodeId, SandboxId, TeamId};
+use wire::id::{NodeId, SandboxId, TeamId, TemplateId};
 use wire::node::Capacity;
 use wire::sandbox::State;
 
-use super::{CreateKey, Paging, Store, TeamRecord, events, from_word, idempotency, json, parse, teams, word};
+use super::{
+    CreateKey, Paging, Store, TeamRecord, Within, events, from_word, idempotency, json, parse, teams, word,
+};
 use crate::error::{Error, Result};
 use crate::record::{End, SandboxRecord};
 
@@ -161,14 +163,14 @@ impl Store {
         if let Some(key) = key {
             idempotency::remember(&mut tx, team, key, &record.id, record.created_at_ms).await?;
         }
-        tx.commit().await?;
+        tx.commit().within().await?;
         Ok(Admission::Admitted(record.id))
     }
 
     /// One sandbox.
     pub async fn sandbox(&self, id: &SandboxId) -> Result<Option<SandboxRecord>> {
         let query = sqlx::query_as::<_, Row>(select!("WHERE id = $1")).bind(id.as_str());
-        query.fetch_optional(&self.readers).await?.map(SandboxRecord::try_from).transpose()
+        query.fetch_optional(&self.readers).within().await?.map(SandboxRecord::try_from).transpose()
     }
 
     /// Changes one sandbox, in one transaction. `change` says whether it changed anything.
@@ -189,7 +191,7 @@ impl Store {
             if record.observed != before {
                 events::append(&mut tx, &record).await?;
             }
-            tx.commit().await?;
+            tx.commit().within().await?;
         }
         Ok(Some((record, changed)))
     }
@@ -211,12 +213,14 @@ impl Store {
             .bind(page.paging.limit())
             .bind(page.paging.offset())
             .fetch_all(&self.readers)
+            .within()
             .await?;
         let total: (i64,) = sqlx::query_as(concat!("SELECT COUNT(*) FROM sandboxes WHERE ", listed!()))
             .bind(team.as_str())
             .bind(state)
             .bind(template)
             .fetch_one(&self.readers)
+            .within()
             .await?;
         Ok((records(rows)?, total.0.unsigned_abs()))
     }
@@ -228,30 +232,40 @@ impl Store {
              OR (observed = 'running' AND ends_at_ms IS NOT NULL AND seen_generation < generation) \
              ORDER BY state_changed_at_ms, id LIMIT $1"
         );
-        records(sqlx::query_as(sql).bind(i64::from(max)).fetch_all(&self.readers).await?)
+        records(sqlx::query_as(sql).bind(i64::from(max)).fetch_all(&self.readers).within().await?)
     }
 
     /// The ids of those a node was seen to run.
     pub async fn running_on(&self, node: &NodeId) -> Result<Vec<SandboxId>> {
         let sql = "SELECT id FROM sandboxes WHERE node_id = $1 AND observed NOT IN ('starting', 'deleting', 'deleted')";
-        let rows: Vec<(String,)> = sqlx::query_as(sql).bind(node.as_str()).fetch_all(&self.readers).await?;
+        let rows: Vec<(String,)> =
+            sqlx::query_as(sql).bind(node.as_str()).fetch_all(&self.readers).within().await?;
         rows.iter().map(|(id,)| parse(id, id.parse())).collect()
     }
 
     /// How many there are in each state, the deleted left out.
     pub async fn count_by_state(&self) -> Result<HashMap<State, u64>> {
         let sql = "SELECT observed, COUNT(*) FROM sandboxes WHERE observed <> 'deleted' GROUP BY observed";
-        let rows: Vec<(String, i64)> = sqlx::query_as(sql).fetch_all(&self.readers).await?;
+        let rows: Vec<(String, i64)> = sqlx::query_as(sql).fetch_all(&self.readers).within().await?;
         rows.iter()
             .map(|(state, count)| Ok((parse(state, from_word(state))?, count.unsigned_abs())))
             .collect()
+    }
+
+    /// How many a team has of each template, the deleted left out.
+    pub async fn sandboxes_by_template(&self, team: &TeamId) -> Result<HashMap<TemplateId, u64>> {
+        let sql = "SELECT template_id, COUNT(*) FROM sandboxes WHERE team_id = $1 AND observed <> 'deleted' \
+                   GROUP BY template_id";
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as(sql).bind(team.as_str()).fetch_all(&self.readers).await?;
+        rows.iter().map(|(id, count)| Ok((parse(id, id.parse())?, count.unsigned_abs()))).collect()
     }
 
     /// Removes records of sandboxes gone before this time, except those an idempotency key still points at.
     pub async fn forget_deleted(&self, before_ms: i64) -> Result<u64> {
         let sql = "DELETE FROM sandboxes WHERE observed = 'deleted' AND deleted_at_ms <= $1 \
                    AND id NOT IN (SELECT sandbox_id FROM idempotency)";
-        Ok(sqlx::query(sql).bind(before_ms).execute(&self.writer).await?.rows_affected())
+        Ok(sqlx::query(sql).bind(before_ms).execute(&self.writer).within().await?.rows_affected())
     }
 }
 

@@ -5,7 +5,7 @@ use wire::id::TeamId;
 use wire::public::team::{OwnLimits, TeamUse};
 
 use super::keys::operators_without;
-use super::{Paging, Store, json, parse};
+use super::{Paging, Store, Within, json, parse};
 use crate::error::{Error, Result};
 
 /// What the store says of one team.
@@ -81,18 +81,18 @@ impl Store {
     pub async fn add_team(&self, id: &TeamId, name: &str, own: &OwnLimits, now_ms: i64) -> Result<()> {
         let mut tx = self.write().await?;
         insert(&mut tx, id, name, own, now_ms).await?;
-        Ok(tx.commit().await?)
+        tx.commit().within().await
     }
 
     /// One team.
     pub async fn team(&self, id: &TeamId) -> Result<Option<TeamRecord>> {
         let query = sqlx::query_as::<_, Row>(select!("WHERE id = $1")).bind(id.as_str());
-        query.fetch_optional(&self.readers).await?.map(TeamRecord::try_from).transpose()
+        query.fetch_optional(&self.readers).within().await?.map(TeamRecord::try_from).transpose()
     }
 
     /// A page of all teams by name, and how many there are before paging.
     pub async fn teams(&self, paging: Paging) -> Result<(Vec<TeamRecord>, u64)> {
-        let mut tx = self.readers.begin().await?;
+        let mut tx = self.readers.begin().within().await?;
         let query = sqlx::query_as::<_, Row>(select!("ORDER BY name, id LIMIT $1 OFFSET $2"));
         let rows = query.bind(paging.limit()).bind(paging.offset()).fetch_all(&mut *tx).await?;
         let total: (i64,) = sqlx::query_as("SELECT COUNT(*) FROM teams").fetch_one(&mut *tx).await?;
@@ -122,7 +122,7 @@ impl Store {
             .bind(json(&limits(&team.own)?)?)
             .execute(&mut *tx)
             .await?;
-        Ok(tx.commit().await?)
+        tx.commit().within().await
     }
 
     /// Removes a team with its keys, its templates and the records of its sandboxes.
@@ -148,7 +148,7 @@ impl Store {
         ] {
             sqlx::query(sql).bind(id.as_str()).execute(&mut *tx).await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().within().await
     }
 }
 

@@ -5,7 +5,7 @@ use wire::id::{TeamId, TemplateId};
 use wire::image::{Digest, ImageConfig};
 use wire::public::team::TeamLimits;
 
-use super::{Store, from_word, json, parse, teams, word};
+use super::{Store, Within, from_word, json, parse, teams, word};
 use crate::error::{Error, Result};
 use crate::quota;
 use crate::secrets::Sealed;
@@ -86,7 +86,7 @@ impl Store {
              ORDER BY CASE WHEN team_id = $2 THEN 0 WHEN scope = 'public' THEN 1 ELSE 2 END LIMIT 1"
         );
         let row: Option<Row> =
-            sqlx::query_as(sql).bind(name).bind(team.as_str()).fetch_optional(&self.readers).await?;
+            sqlx::query_as(sql).bind(name).bind(team.as_str()).fetch_optional(&self.readers).within().await?;
         row.map(TemplateRecord::try_from).transpose()
     }
 
@@ -101,7 +101,7 @@ impl Store {
     /// The template with this id, whoever may see it.
     pub async fn any_template(&self, id: &TemplateId) -> Result<Option<TemplateRecord>> {
         let query = sqlx::query_as::<_, Row>(select!("WHERE id = $1")).bind(id.as_str());
-        query.fetch_optional(&self.readers).await?.map(TemplateRecord::try_from).transpose()
+        query.fetch_optional(&self.readers).within().await?.map(TemplateRecord::try_from).transpose()
     }
 
     /// Every template the team may see, by name; so many at most.
@@ -109,19 +109,26 @@ impl Store {
         let sql = select!(
             "WHERE scope IN ('public', 'system') OR team_id = $1 ORDER BY name, scope DESC, id LIMIT $2"
         );
-        records(sqlx::query_as(sql).bind(team.as_str()).bind(i64::from(max)).fetch_all(&self.readers).await?)
+        records(
+            sqlx::query_as(sql)
+                .bind(team.as_str())
+                .bind(i64::from(max))
+                .fetch_all(&self.readers)
+                .within()
+                .await?,
+        )
     }
 
     /// Those whose image has yet to come; so many at most, longest waiting first.
     pub async fn pulling_templates(&self, max: u32) -> Result<Vec<TemplateRecord>> {
         let sql = select!("WHERE state = 'pulling' ORDER BY updated_at_ms, id LIMIT $1");
-        records(sqlx::query_as(sql).bind(i64::from(max)).fetch_all(&self.readers).await?)
+        records(sqlx::query_as(sql).bind(i64::from(max)).fetch_all(&self.readers).within().await?)
     }
 
     /// Those with credentials.
     pub async fn templates_with_credentials(&self) -> Result<Vec<TemplateRecord>> {
         let sql = select!("WHERE credentials IS NOT NULL ORDER BY id");
-        records(sqlx::query_as(sql).fetch_all(&self.readers).await?)
+        records(sqlx::query_as(sql).fetch_all(&self.readers).within().await?)
     }
 
     /// Every root file system that a template or a sandbox that is not gone counts on.
@@ -129,7 +136,7 @@ impl Store {
         let sql = "SELECT digest FROM templates WHERE digest IS NOT NULL \
                    UNION SELECT serving ->> 'digest' FROM templates WHERE serving IS NOT NULL \
                    UNION SELECT spec ->> 'image' FROM sandboxes WHERE observed <> 'deleted'";
-        let rows: Vec<(String,)> = sqlx::query_as(sql).fetch_all(&self.readers).await?;
+        let rows: Vec<(String,)> = sqlx::query_as(sql).fetch_all(&self.readers).within().await?;
         rows.iter().map(|(digest,)| parse(digest, digest.parse())).collect()
     }
 
@@ -157,7 +164,7 @@ impl Store {
         let mut tx = self.write().await?;
         require_room(&mut tx, team, &record.name, record.scope, defaults).await?;
         insert(&mut tx, record).await?;
-        Ok(tx.commit().await?)
+        tx.commit().within().await
     }
 
     /// Changes one template, in one transaction. `change` says whether it changed anything.
@@ -179,7 +186,7 @@ impl Store {
                 require_free(&mut tx, &record).await?;
             }
             update(&mut tx, &record).await?;
-            tx.commit().await?;
+            tx.commit().within().await?;
         }
         Ok(Some((record, changed)))
     }
@@ -194,14 +201,14 @@ impl Store {
         let Some(record) = find(&mut tx, id).await? else { return Ok(None) };
         check(&record)?;
         sqlx::query("DELETE FROM templates WHERE id = $1").bind(id.as_str()).execute(&mut *tx).await?;
-        tx.commit().await?;
+        tx.commit().within().await?;
         Ok(Some(record))
     }
 
     /// Puts credentials that are sealed otherwise in the place of these, if they are still there.
     pub async fn reseal(&self, id: &TemplateId, old: &str, new: &str) -> Result<()> {
         let sql = "UPDATE templates SET credentials = $3 WHERE id = $1 AND credentials = $2";
-        sqlx::query(sql).bind(id.as_str()).bind(old).bind(new).execute(&self.writer).await?;
+        sqlx::query(sql).bind(id.as_str()).bind(old).bind(new).execute(&self.writer).within().await?;
         Ok(())
     }
 
@@ -228,6 +235,7 @@ impl Store {
             .bind(json(config)?)
             .bind(now_ms)
             .execute(&self.writer)
+            .within()
             .await?;
         Ok(())
     }

@@ -18,9 +18,9 @@ const BUILD_SILENCE_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// Has a node build one of the system templates, and passes on how it goes, a JSON line each.
 /// The build and its record do not depend on anybody reading that.
-pub async fn build_system(fleet: &Arc<Fleet>, name: String) -> Result<FiniteBody> {
+pub async fn build_system(fleet: &Arc<Fleet>, name: String, locked: bool) -> Result<FiniteBody> {
     let node = fleet.nodes.any_reachable().await.ok_or(Error::NoNode)?;
-    let events = node.client.build(&name).await?;
+    let events = node.client.build(&name, locked).await?;
     let (feeder, body) = finite_body();
     let fleet = fleet.clone();
     tokio::spawn(async move {

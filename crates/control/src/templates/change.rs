@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 use wire::id::TemplateId;
 use wire::image::{ImageSource, RegistryCredentials};
 use wire::node::PullImage;
-use wire::public::template::{Template, Visibility};
+use wire::public::template::Visibility;
 
 use super::create::require_start;
 use super::record::{Scope, Spec, TemplateRecord};
-use super::{credentials, present, pull, require_operator_for, require_own, unknown};
+use super::{credentials, pull, require_operator_for, require_own, unknown};
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::secrets::Sealed;
@@ -77,7 +77,7 @@ pub async fn change(
     caller: &Caller,
     id: &TemplateId,
     changes: Changes,
-) -> Result<Template> {
+) -> Result<TemplateRecord> {
     let record = fleet.store.any_template(id).await?.ok_or_else(|| unknown(id))?;
     require_own(caller, &record)?;
     if let Some(visibility) = changes.visibility {
@@ -97,7 +97,7 @@ pub async fn change(
     tracing::info!(template = %id, name = record.name, version = record.version, state = %record.state, "changed");
     fleet.announcer.announce(id.as_str());
     pull::start(fleet, &record, wanted.map(|wanted| wanted.begun));
-    Ok(present(fleet, record))
+    Ok(record)
 }
 
 /// Looks for the image that is wanted, if one is.

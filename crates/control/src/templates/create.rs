@@ -5,11 +5,11 @@ use std::sync::Arc;
 use wire::id::TemplateId;
 use wire::image::{ImageConfig, RegistryCredentials};
 use wire::node::PullImage;
-use wire::public::template::{PullMode, Template, TemplateSpec, TemplateState, Visibility};
-use wire::sandbox::Boot;
+use wire::public::template::{PullMode, TemplateSpec, TemplateState, Visibility};
+use wire::sandbox::{Boot, signal};
 
 use super::record::{Image, Scope, Spec, TemplateRecord};
-use super::{credentials, present, pull, require_operator_for};
+use super::{credentials, pull, require_operator_for};
 use crate::entropy;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
@@ -31,7 +31,7 @@ pub struct Order {
 }
 
 /// Makes a template.
-pub async fn create(fleet: &Arc<Fleet>, caller: &Caller, order: Order) -> Result<Template> {
+pub async fn create(fleet: &Arc<Fleet>, caller: &Caller, order: Order) -> Result<TemplateRecord> {
     let scope = Scope::from(order.visibility);
     require_operator_for(caller, scope)?;
     // Before anything is fetched, and once more when it is written.
@@ -48,7 +48,7 @@ pub async fn create(fleet: &Arc<Fleet>, caller: &Caller, order: Order) -> Result
     fleet.store.add_template(&record, &fleet.limits.team).await?;
     tracing::info!(template = %record.id, name = record.name, state = %record.state, "made");
     pull::start(fleet, &record, Some(begun));
-    Ok(present(fleet, record))
+    Ok(record)
 }
 
 fn record(
@@ -85,8 +85,12 @@ fn record(
     })
 }
 
-/// Fails if something is to be waited for that nothing starts.
+/// Fails if something is to be waited for that nothing starts, or is to be stopped by a signal there is none of.
 pub fn require_start(spec: &TemplateSpec, image: &ImageConfig) -> Result<()> {
+    let stop_signal = image.stop_signal.as_deref().filter(|name| !name.is_empty());
+    if let Some(Err(error)) = stop_signal.map(signal::number) {
+        return Err(Error::field("uri", format!("is an image whose STOPSIGNAL makes no sense: {error}")));
+    }
     if spec.ready_check.is_none() || start(spec, image).is_some() {
         return Ok(());
     }
@@ -130,5 +134,14 @@ mod tests {
         assert_eq!(start(&none, &ImageConfig::default()), None);
         let spec = TemplateSpec { start_cmd: Some("run me".into()), ..none };
         assert_eq!(start(&spec, &image).unwrap(), ["/bin/sh", "-c", "run me"]);
+    }
+
+    #[test]
+    fn an_image_that_is_stopped_by_a_signal_has_one_there_is() {
+        let with = |name: &str| ImageConfig { stop_signal: Some(name.into()), ..ImageConfig::default() };
+        for good in ["SIGRTMIN+3", "3", ""] {
+            assert!(require_start(&TemplateSpec::default(), &with(good)).is_ok(), "{good}");
+        }
+        assert!(require_start(&TemplateSpec::default(), &with("SIGNOPE")).is_err());
     }
 }

@@ -11,6 +11,7 @@ mod pull;
 pub mod record;
 mod serving;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use wire::id::{TeamId, TemplateId};
@@ -38,8 +39,12 @@ const TEMPLATES_MAX: u32 = 1000;
 
 /// The template this team means by a name.
 pub async fn by_name(fleet: &Fleet, team: &TeamId, name: &str) -> Result<TemplateRecord> {
-    let found = fleet.store.template_by_name(team, name).await?;
-    found.ok_or_else(|| Error::not_found("template", name))
+    find(fleet, team, name).await?.ok_or_else(|| Error::not_found("template", name))
+}
+
+/// The same, if there is one.
+pub async fn find(fleet: &Fleet, team: &TeamId, name: &str) -> Result<Option<TemplateRecord>> {
+    fleet.store.template_by_name(team, name).await
 }
 
 /// One template.
@@ -50,9 +55,19 @@ pub async fn get(fleet: &Fleet, team: &TeamId, id: &TemplateId) -> Result<Templa
 
 /// Every template the team may use.
 pub async fn list(fleet: &Fleet, team: &TeamId) -> Result<TemplateList> {
-    let records = fleet.store.templates(team, TEMPLATES_MAX).await?;
-    let items: Vec<Template> = records.into_iter().map(|record| present(fleet, record)).collect();
+    let items: Vec<Template> =
+        all(fleet, team).await?.into_iter().map(|record| present(fleet, record)).collect();
     Ok(TemplateList { total_items: items.len() as u64, items })
+}
+
+/// Their records.
+pub async fn all(fleet: &Fleet, team: &TeamId) -> Result<Vec<TemplateRecord>> {
+    fleet.store.templates(team, TEMPLATES_MAX).await
+}
+
+/// How many sandboxes the team has of each template, where it has any.
+pub async fn in_use(fleet: &Fleet, team: &TeamId) -> Result<HashMap<TemplateId, u64>> {
+    fleet.store.sandboxes_by_template(team).await
 }
 
 /// Removes a template. Its sandboxes go on; no new one starts.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,8 +49,8 @@ impl Inner {
         }
     }
 
-    async fn forwards(&self, spec: &MachineSpec, log: &StepLog) -> Result<Machine, Error> {
-        log.step(DIRECTORY, async { self.make_directory(&spec.id) }).await?;
+    async fn forwards(self: &Arc<Self>, spec: &MachineSpec, log: &StepLog) -> Result<Machine, Error> {
+        log.step(DIRECTORY, self.on_a_thread("making a directory", spec, Self::make_directory)).await?;
         // All three run to their end even if one fails: what is half done cannot be undone.
         let (image, disk, network) = tokio::join!(
             log.step(IMAGE, self.launcher.image(&spec.image, &self.skeleton)),
@@ -59,12 +59,27 @@ impl Inner {
         );
         let (root, network) = (image?, network?);
         disk?;
-        log.step(BUNDLE, async { self.write_bundle(spec, &root, &network) }).await?;
+        // S has no name of its own: it is this process's descriptor until the sandbox's kernel is in it.
+        let netns = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), network.as_raw_fd()));
+        let write = move |inner: &Self, spec: &MachineSpec| inner.write_bundle(spec, &root, &netns);
+        log.step(BUNDLE, self.on_a_thread("writing a bundle", spec, write)).await?;
         log.step(MACHINE, self.start(&spec.id)).await
     }
 
-    fn make_directory(&self, id: &SandboxId) -> Result<(), Error> {
-        let bundle = self.config.bundle(id);
+    /// Does what may have to wait for the host's disk, while others go on.
+    async fn on_a_thread(
+        self: &Arc<Self>,
+        what: &'static str,
+        spec: &MachineSpec,
+        work: impl FnOnce(&Self, &MachineSpec) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let (inner, spec) = (self.clone(), spec.clone());
+        let done = tokio::task::spawn_blocking(move || work(&inner, &spec)).await;
+        done.unwrap_or_else(|cut| Err(Error::io(what)(io::Error::other(cut))))
+    }
+
+    fn make_directory(&self, spec: &MachineSpec) -> Result<(), Error> {
+        let bundle = self.config.bundle(&spec.id);
         fs::create_dir(&bundle).map_err(Error::io(format!("creating {}", bundle.display())))
     }
 
@@ -75,12 +90,10 @@ impl Inner {
         self.launcher.disk(spec.id.as_str(), &disk).await
     }
 
-    fn write_bundle(&self, spec: &MachineSpec, root: &Path, network: &OwnedFd) -> Result<(), Error> {
-        // S has no name of its own: it is this process's descriptor until the sandbox's kernel is in it.
-        let netns = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), network.as_raw_fd()));
+    fn write_bundle(&self, spec: &MachineSpec, root: &Path, netns: &Path) -> Result<(), Error> {
         let bundle = Bundle {
             root,
-            netns: &netns,
+            netns,
             cgroup: &self.cgroups.path(&spec.id),
             limit_swap: self.cgroups.limits_swap(),
             resources: spec.resources,

@@ -197,6 +197,19 @@ impl Gvisor {
         self.inner.condition(id).await
     }
 
+    /// See [`crate::Engine::failed_disks`].
+    pub async fn failed_disks(&self) -> Vec<(SandboxId, String)> {
+        let disks = self.inner.disks.clone();
+        let looked = tokio::task::spawn_blocking(move || disks.failed()).await;
+        match looked.unwrap_or_else(|cut| Err(Error::io("looking at disks")(io::Error::other(cut)))) {
+            Ok(failed) => failed,
+            Err(error) => {
+                tracing::warn!(%error, "the disks cannot be looked at");
+                Vec::new()
+            }
+        }
+    }
+
     /// See [`crate::Engine::doze`].
     pub fn doze(&self, id: &SandboxId) {
         self.inner.set_timer_slack(id, idle::TIMER_SLACK_IDLE);

@@ -25,6 +25,8 @@ use crate::mounts;
 
 /// Requests at once; more wait in the socket's queue.
 const REQUESTS_MAX: usize = 256;
+/// How long to wait when connections cannot be accepted.
+const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
 /// How long a client may take to say what it wants.
 const REQUEST_WAIT: Duration = Duration::from_secs(10);
 /// How long the last words of a program that failed are waited for.
@@ -295,7 +297,13 @@ async fn accept(
 ) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
     // The semaphore is never closed.
     let permit = requests.clone().acquire_owned().await.map_err(io::Error::other)?;
-    Ok((listener.accept().await?.0, permit))
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return Ok((stream, permit)),
+            // No descriptors left, mostly: ours to wait for, as every machine needs us.
+            Err(_) => tokio::time::sleep(ACCEPT_RETRY_WAIT).await,
+        }
+    }
 }
 
 /// Tells whoever started us, by a line on our output, that the socket is there; then lets go of that output.

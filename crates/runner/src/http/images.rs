@@ -1,5 +1,6 @@
 //! Building the images we ship the recipe of, pulling those of others, and removing those nobody needs.
 
+use artifact::system::Packages;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -22,7 +23,7 @@ const PROGRESS_LINES_MAX: usize = 1024;
 pub async fn build_system(State(door): State<Door>, Json(order): Json<BuildSystemImage>) -> Response {
     let (events, receiver) = mpsc::channel(PROGRESS_LINES_MAX);
     tokio::spawn(async move {
-        let outcome = build(&door, &order.name, &events).await;
+        let outcome = build(&door, &order, &events).await;
         drop(events.send(outcome).await);
     });
     lines(receiver)
@@ -50,12 +51,13 @@ fn lines<T: serde::Serialize + Send + 'static>(receiver: mpsc::Receiver<T>) -> R
     Response::new(Body::from_stream(events.map(|event| line(&event))))
 }
 
-async fn build(door: &Door, name: &str, events: &mpsc::Sender<BuildEvent>) -> BuildEvent {
+async fn build(door: &Door, order: &BuildSystemImage, events: &mpsc::Sender<BuildEvent>) -> BuildEvent {
     // A listener that left, or reads too slowly, misses lines; the build does not care.
     let progress = |message: String| drop(events.try_send(BuildEvent::Progress(BuildProgress { message })));
-    match artifact::system::build(&door.supervisor.node.images, name, progress).await {
+    let packages = if order.locked { Packages::Locked } else { Packages::Preferred };
+    match artifact::system::build(&door.supervisor.node.images, &order.name, packages, progress).await {
         Ok(built) => BuildEvent::Done(built),
-        Err(error) => BuildEvent::Failed(BuildFailure { message: crate::sandbox::task::chain(&error) }),
+        Err(error) => BuildEvent::Failed(BuildFailure { message: crate::sandbox::chain(&error) }),
     }
 }
 
@@ -66,7 +68,7 @@ pub async fn prune(
 ) -> Result<Json<Pruned>, Refusal> {
     let pruning = tokio::task::spawn_blocking(move || door.supervisor.prune(&order));
     let failed = |error: &dyn std::error::Error| {
-        Refusal(NodeError::new(NodeErrorCode::Internal, crate::sandbox::task::chain(error)))
+        Refusal(NodeError::new(NodeErrorCode::Internal, crate::sandbox::chain(error)))
     };
     match pruning.await {
         Ok(Ok(pruned)) => Ok(Json(pruned)),

@@ -5,7 +5,7 @@
 //!                    ▼                                │
 //!  (create)      ┌───────┐   CameUp   ┌─────────┐  Snapshot, Pause  ┌──────────────┐
 //!  ────────────► │starting│ ────────► │ running │ ────────────────► │ snapshotting │
-//!                └───┬───┘            └──┬───▲──┘ ◄──── captured ── └──────┬───────┘
+//!                └───┬───┘  (Booted)  └──┬───▲──┘ ◄──── captured ── └──────┬───────┘
 //!                    │                   │   │                             │ captured, to pause
 //!                    │                   │   │ CameUp                      ▼
 //!                    │                   │ ┌─┴─────────┐    Wake      ┌────────┐
@@ -19,7 +19,9 @@
 //!
 //! At most one piece of [`Work`] is under way. A death that is decided while
 //! work is under way waits for it to end, and then takes everything down: so
-//! a delete always wins, and never races what it deletes.
+//! a delete always wins, and never races what it deletes. Two pieces only wait
+//! for something inside, and are given up at once: [`Work::Boot`] by any death,
+//! [`Work::Stop`] by the end of the machine.
 
 use wire::sandbox::{Death, Reason, State};
 
@@ -33,6 +35,16 @@ pub struct Life {
     death: Option<Death>,
     /// Whether a capture under way ends in a pause.
     pausing: bool,
+    plan: Plan,
+}
+
+/// What a life depends on beside what happens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Whether it starts with something.
+    pub boots: bool,
+    /// Whether that is asked to stop before the machine goes.
+    pub stops: bool,
 }
 
 /// Something that takes time and ends in an event.
@@ -40,10 +52,14 @@ pub struct Life {
 pub enum Work {
     /// Ends in [`Event::CameUp`] or [`Event::BringUpFailed`].
     BringUp,
+    /// What it starts with is started, and waited for. Ends in [`Event::Booted`] or [`Event::BootFailed`].
+    Boot,
     /// Ends in [`Event::Captured`] or [`Event::CaptureFailed`].
     Capture,
     /// Ends in [`Event::CameUp`] or [`Event::BringUpFailed`].
     Restore,
+    /// What it started with is asked to stop. Ends in [`Event::Stopped`].
+    Stop,
     /// Ends in [`Event::TornDown`] or [`Event::TearDownFailed`].
     TearDown,
 }
@@ -55,6 +71,12 @@ pub enum Event {
     CameUp,
     /// It does not, for this reason.
     BringUpFailed(String),
+    /// What it starts with is up, as far as it was to be waited for.
+    Booted,
+    /// It is not, and will not be.
+    BootFailed(String),
+    /// What it started with has ended, or will not in time.
+    Stopped,
     /// Somebody wants it gone.
     Delete(Reason),
     /// Its time is up.
@@ -63,6 +85,13 @@ pub enum Event {
     EngineExited {
         /// Whether by the memory limit.
         out_of_memory: bool,
+        /// What was seen.
+        evidence: String,
+    },
+    /// The host could not keep what was written inside: what is read there is not what was written.
+    DiskFailed {
+        /// For want of room.
+        full: bool,
         /// What was seen.
         evidence: String,
     },
@@ -86,26 +115,34 @@ pub enum Event {
 
 impl Life {
     /// A sandbox that is about to be made, and the work to do so.
-    pub fn begin() -> (Self, Work) {
-        let life = Self { state: State::Starting, work: Some(Work::BringUp), death: None, pausing: false };
-        (life, Work::BringUp)
+    pub fn begin(plan: Plan) -> (Self, Work) {
+        (Self { work: Some(Work::BringUp), ..Self::new(State::Starting, plan) }, Work::BringUp)
     }
 
     /// A sandbox found running after a restart of this process.
-    pub fn adopted() -> Self {
-        Self { state: State::Running, work: None, death: None, pausing: false }
+    pub fn adopted(plan: Plan) -> Self {
+        Self::new(State::Running, plan)
+    }
+
+    /// A sandbox found at its start after a restart of this process: its agent answered, and it goes on from there.
+    pub fn booting(plan: Plan) -> (Self, Option<Work>) {
+        let work = Some(Work::Boot);
+        (Self { work, ..Self::new(State::Starting, plan) }, work)
     }
 
     /// A sandbox found dead or half made after a restart, and the work to clean up after it.
     pub fn lost(death: Death) -> (Self, Work) {
-        let life =
-            Self { state: State::Deleting, work: Some(Work::TearDown), death: Some(death), pausing: false };
-        (life, Work::TearDown)
+        let bare = Self::new(State::Deleting, Plan::default());
+        (Self { work: Some(Work::TearDown), death: Some(death), ..bare }, Work::TearDown)
     }
 
     /// A sandbox that was gone before this process began.
     pub fn gone(death: Death) -> Self {
-        Self { state: State::Deleted, work: None, death: Some(death), pausing: false }
+        Self { death: Some(death), ..Self::new(State::Deleted, Plan::default()) }
+    }
+
+    fn new(state: State, plan: Plan) -> Self {
+        Self { state, work: None, death: None, pausing: false, plan }
     }
 
     /// The state users see.
@@ -123,9 +160,13 @@ impl Life {
         let next = match event {
             Event::CameUp => self.came_up(),
             Event::BringUpFailed(evidence) => self.bring_up_failed(evidence),
+            Event::Booted => self.booted(),
+            Event::BootFailed(evidence) => self.boot_failed(evidence),
+            Event::Stopped => self.stopped(),
             Event::Delete(reason) => self.die(reason, String::new()),
             Event::TimeUp => self.time_up(),
             Event::EngineExited { out_of_memory, evidence } => self.engine_exited(out_of_memory, evidence),
+            Event::DiskFailed { full, evidence } => self.disk_failed(full, evidence),
             Event::AgentLost(evidence) => self.agent_lost(evidence),
             Event::Snapshot => self.capture(false),
             Event::Pause => self.capture(true),
@@ -143,11 +184,38 @@ impl Life {
             return None;
         }
         self.work = None;
-        if self.state == State::Deleting {
-            return self.start(Work::TearDown);
+        match self.state {
+            State::Deleting => self.start(Work::TearDown),
+            State::Starting if self.plan.boots => self.start(Work::Boot),
+            _ => self.run(),
         }
+    }
+
+    fn run(&mut self) -> Option<Work> {
         self.state = State::Running;
         None
+    }
+
+    fn booted(&mut self) -> Option<Work> {
+        if self.work != Some(Work::Boot) {
+            return None;
+        }
+        self.work = None;
+        self.run()
+    }
+
+    fn boot_failed(&mut self, evidence: String) -> Option<Work> {
+        match self.work {
+            Some(Work::Boot) => self.die(Reason::CreateFailed, evidence),
+            _ => None,
+        }
+    }
+
+    fn stopped(&mut self) -> Option<Work> {
+        match self.work {
+            Some(Work::Stop) => self.start(Work::TearDown),
+            _ => None,
+        }
     }
 
     fn bring_up_failed(&mut self, evidence: String) -> Option<Work> {
@@ -155,8 +223,7 @@ impl Life {
             return None;
         }
         self.work = None;
-        self.die(Reason::CreateFailed, evidence);
-        self.start(Work::TearDown)
+        self.die(Reason::CreateFailed, evidence)
     }
 
     /// Decides that it ends, and starts taking it down unless other work has to end first.
@@ -165,8 +232,14 @@ impl Life {
             return None;
         }
         self.death.get_or_insert(Death { reason, evidence });
-        self.state = State::Deleting;
-        if self.work.is_none() { self.start(Work::TearDown) } else { None }
+        let before = std::mem::replace(&mut self.state, State::Deleting);
+        match self.work {
+            None if self.plan.stops && before == State::Running && is_planned(reason) => {
+                self.start(Work::Stop)
+            }
+            None | Some(Work::Boot) => self.start(Work::TearDown),
+            Some(_) => None,
+        }
     }
 
     fn time_up(&mut self) -> Option<Work> {
@@ -178,6 +251,17 @@ impl Life {
 
     fn engine_exited(&mut self, out_of_memory: bool, evidence: String) -> Option<Work> {
         let reason = if out_of_memory { Reason::OutOfMemory } else { Reason::EngineLost };
+        match (self.state, self.work) {
+            (State::Running | State::Snapshotting, _) => self.die(reason, evidence),
+            (_, Some(Work::Boot)) if out_of_memory => self.die(reason, evidence),
+            (_, Some(Work::Boot)) => self.die(Reason::CreateFailed, evidence),
+            (_, Some(Work::Stop)) => self.start(Work::TearDown),
+            _ => None,
+        }
+    }
+
+    fn disk_failed(&mut self, full: bool, evidence: String) -> Option<Work> {
+        let reason = if full { Reason::DiskFull } else { Reason::EngineLost };
         match self.state {
             State::Running | State::Snapshotting => self.die(reason, evidence),
             _ => None,
@@ -185,8 +269,9 @@ impl Life {
     }
 
     fn agent_lost(&mut self, evidence: String) -> Option<Work> {
-        match self.state {
-            State::Running => self.die(Reason::AgentLost, evidence),
+        match (self.state, self.work) {
+            (State::Running, _) => self.die(Reason::AgentLost, evidence),
+            (_, Some(Work::Boot)) => self.die(Reason::CreateFailed, evidence),
             _ => None,
         }
     }
@@ -252,6 +337,11 @@ impl Life {
     }
 }
 
+/// Whether somebody wanted it to end, and nothing broke.
+fn is_planned(reason: Reason) -> bool {
+    matches!(reason, Reason::Deleted | Reason::Timeout)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,10 +352,14 @@ mod tests {
         prop_oneof![
             Just(Event::CameUp),
             text().prop_map(Event::BringUpFailed),
+            Just(Event::Booted),
+            text().prop_map(Event::BootFailed),
+            Just(Event::Stopped),
             prop_oneof![Just(Reason::Deleted), Just(Reason::Timeout)].prop_map(Event::Delete),
             Just(Event::TimeUp),
             (any::<bool>(), text())
                 .prop_map(|(out_of_memory, evidence)| Event::EngineExited { out_of_memory, evidence }),
+            (any::<bool>(), text()).prop_map(|(full, evidence)| Event::DiskFailed { full, evidence }),
             text().prop_map(Event::AgentLost),
             Just(Event::Snapshot),
             Just(Event::Pause),
@@ -282,6 +376,9 @@ mod tests {
         match (work, well) {
             (Work::BringUp | Work::Restore, true) => Event::CameUp,
             (Work::BringUp | Work::Restore, false) => Event::BringUpFailed("seen".into()),
+            (Work::Boot, true) => Event::Booted,
+            (Work::Boot, false) => Event::BootFailed("seen".into()),
+            (Work::Stop, _) => Event::Stopped,
             (Work::Capture, true) => Event::Captured,
             (Work::Capture, false) => Event::CaptureFailed("seen".into()),
             (Work::TearDown, true) => Event::TornDown,
@@ -289,19 +386,28 @@ mod tests {
         }
     }
 
+    fn any_plan() -> impl Strategy<Value = Plan> {
+        (any::<bool>(), any::<bool>()).prop_map(|(boots, stops)| Plan { boots, stops })
+    }
+
     fn after(events: &[Event]) -> Life {
-        let (life, _) = Life::begin();
+        following(Plan::default(), events)
+    }
+
+    fn following(plan: Plan, events: &[Event]) -> Life {
+        let (life, _) = Life::begin(plan);
         events.iter().fold(life, |life, event| life.step(event.clone()).0)
     }
 
     proptest! {
         #[test]
         fn delete_ends_in_deleted_from_every_reachable_state(
+            plan in any_plan(),
             events in prop::collection::vec(any_event(), 0..40),
             endings in prop::collection::vec(any::<bool>(), 0..6),
         ) {
-            let mut life = after(&events).step(Event::Delete(Reason::Deleted)).0;
-            for well in endings.into_iter().chain([true, true]) {
+            let mut life = following(plan, &events).step(Event::Delete(Reason::Deleted)).0;
+            for well in endings.into_iter().chain([true, true, true]) {
                 let Some(work) = life.work else { break };
                 life = life.step(ending(work, well)).0;
             }
@@ -309,8 +415,10 @@ mod tests {
         }
 
         #[test]
-        fn deleted_is_for_ever(events in prop::collection::vec(any_event(), 0..40), more in any_event()) {
-            let life = after(&events);
+        fn deleted_is_for_ever(
+            plan in any_plan(), events in prop::collection::vec(any_event(), 0..40), more in any_event(),
+        ) {
+            let life = following(plan, &events);
             if life.state == State::Deleted {
                 let (after, work) = life.clone().step(more);
                 prop_assert_eq!(after, life);
@@ -320,9 +428,9 @@ mod tests {
 
         #[test]
         fn the_first_cause_of_death_is_the_one_recorded(
-            events in prop::collection::vec(any_event(), 0..40), more in any_event(),
+            plan in any_plan(), events in prop::collection::vec(any_event(), 0..40), more in any_event(),
         ) {
-            let life = after(&events);
+            let life = following(plan, &events);
             if let Some(death) = life.death.clone() {
                 prop_assert_eq!(life.step(more).0.death, Some(death));
             }
@@ -330,22 +438,26 @@ mod tests {
 
         #[test]
         fn nothing_ends_without_a_cause_and_nothing_alive_has_one(
-            events in prop::collection::vec(any_event(), 0..40),
+            plan in any_plan(), events in prop::collection::vec(any_event(), 0..40),
         ) {
-            let life = after(&events);
+            let life = following(plan, &events);
             let ending = matches!(life.state, State::Deleting | State::Deleted);
             prop_assert_eq!(ending, life.death.is_some());
         }
 
         #[test]
         fn work_is_started_only_when_none_is_under_way(
-            events in prop::collection::vec(any_event(), 0..40), event in any_event(),
+            plan in any_plan(), events in prop::collection::vec(any_event(), 0..40), event in any_event(),
         ) {
-            let life = after(&events);
+            let life = following(plan, &events);
             let before = life.work;
             let ends_it = before.is_some_and(|work| event == ending(work, true) || event == ending(work, false));
             if let Some(started) = life.step(event).1 {
-                prop_assert!(before.is_none() || ends_it, "{:?} was started during {:?}", started, before);
+                let gives_up = started == Work::TearDown && matches!(before, Some(Work::Boot | Work::Stop));
+                prop_assert!(
+                    before.is_none() || ends_it || gives_up,
+                    "{:?} was started during {:?}", started, before
+                );
             }
         }
     }
@@ -356,6 +468,9 @@ mod tests {
         let exited = |out_of_memory| Event::EngineExited { out_of_memory, evidence: text() };
         vec![
             Event::CameUp,
+            Event::Booted,
+            Event::BootFailed(text()),
+            Event::Stopped,
             Event::BringUpFailed(text()),
             Event::Delete(Reason::Deleted),
             Event::Delete(Reason::Timeout),
@@ -376,7 +491,12 @@ mod tests {
     /// Every way in which a life begins, in this process or after a restart.
     fn every_beginning() -> Vec<Life> {
         let death = || Death { reason: Reason::EngineLost, evidence: "seen".into() };
-        vec![Life::begin().0, Life::adopted(), Life::lost(death()).0, Life::gone(death())]
+        let plans = [(false, false), (false, true), (true, false), (true, true)];
+        let living = plans.into_iter().flat_map(|(boots, stops)| {
+            let plan = Plan { boots, stops };
+            [Life::begin(plan).0, Life::adopted(plan), Life::booting(plan).0]
+        });
+        living.chain([Life::lost(death()).0, Life::gone(death())]).collect()
     }
 
     /// All that can become of these lives, themselves included, whatever happens and in whatever order.
@@ -399,13 +519,24 @@ mod tests {
         match (life.state, life.work) {
             (State::Deleted, None) => Some(0),
             (State::Deleting, Some(Work::TearDown)) => Some(1),
-            (State::Deleting, Some(Work::BringUp | Work::Capture | Work::Restore)) => Some(2),
+            (State::Deleting, Some(Work::BringUp | Work::Capture | Work::Restore | Work::Stop)) => Some(2),
             _ => None,
         }
     }
 
     fn ends(event: &Event, life: &Life) -> bool {
         life.work.is_some_and(|work| [true, false].map(|well| ending(work, well)).contains(event))
+    }
+
+    /// Whether work that only waits for something inside is given up for this.
+    fn gives_up(event: &Event, life: &Life) -> bool {
+        match life.work {
+            Some(Work::Boot) => {
+                matches!(event, Event::Delete(_) | Event::EngineExited { .. } | Event::AgentLost(_))
+            }
+            Some(Work::Stop) => matches!(event, Event::EngineExited { .. }),
+            _ => false,
+        }
     }
 
     #[test]
@@ -420,7 +551,8 @@ mod tests {
             for event in every_event() {
                 let next = distance(&life.clone().step(event.clone()).0);
                 // Only a take-down may fail for a while; nothing that happens in between leads further away.
-                let is_nearer = ends(&event, &life) && !matches!(event, Event::TearDownFailed(_));
+                let is_over = ends(&event, &life) || gives_up(&event, &life);
+                let is_nearer = is_over && !matches!(event, Event::TearDownFailed(_));
                 let expected = if is_nearer { left - 1 } else { left };
                 assert_eq!(next, Some(expected), "{life:?}, {event:?}");
             }
@@ -432,7 +564,7 @@ mod tests {
         for life in reachable(every_beginning()) {
             for event in every_event() {
                 let (next, started) = life.clone().step(event.clone());
-                if life.work.is_none() || ends(&event, &life) {
+                if life.work.is_none() || ends(&event, &life) || gives_up(&event, &life) {
                     assert_eq!(next.work, started, "{life:?}, {event:?}");
                 } else {
                     assert_eq!((next.work, started), (life.work, None), "{life:?}, {event:?}");
@@ -448,6 +580,50 @@ mod tests {
         let (life, work) = life.step(Event::CameUp);
         assert_eq!((life.state(), work), (State::Deleting, Some(Work::TearDown)));
         assert_eq!(life.step(Event::TornDown).0.state(), State::Deleted);
+    }
+
+    const BOOTS_AND_STOPS: Plan = Plan { boots: true, stops: true };
+
+    #[test]
+    fn one_that_starts_with_something_runs_once_that_is_up() {
+        let life = following(BOOTS_AND_STOPS, &[Event::CameUp]);
+        assert_eq!((life.state(), life.work), (State::Starting, Some(Work::Boot)));
+        assert_eq!(life.clone().step(Event::Booted).0.state(), State::Running);
+        let (failed, work) = life.step(Event::BootFailed("exited".into()));
+        assert_eq!((failed.state(), work), (State::Deleting, Some(Work::TearDown)));
+        assert_eq!(failed.death().map(|death| death.reason), Some(Reason::CreateFailed));
+        let (life, work) = Life::booting(BOOTS_AND_STOPS);
+        assert_eq!((life.state(), work), (State::Starting, Some(Work::Boot)), "it goes on after a restart");
+    }
+
+    #[test]
+    fn a_death_does_not_wait_for_what_is_started() {
+        let booting = following(BOOTS_AND_STOPS, &[Event::CameUp]);
+        let exited = |out_of_memory| Event::EngineExited { out_of_memory, evidence: "seen".into() };
+        for (event, reason) in [
+            (Event::Delete(Reason::Deleted), Reason::Deleted),
+            (exited(false), Reason::CreateFailed),
+            (exited(true), Reason::OutOfMemory),
+            (Event::AgentLost("silent".into()), Reason::CreateFailed),
+        ] {
+            let (life, work) = booting.clone().step(event);
+            assert_eq!((life.state(), work), (State::Deleting, Some(Work::TearDown)));
+            assert_eq!(life.death().map(|death| death.reason), Some(reason));
+        }
+    }
+
+    #[test]
+    fn a_wanted_end_asks_to_stop_first_and_any_other_does_not() {
+        let running = following(BOOTS_AND_STOPS, &[Event::CameUp, Event::Booted]);
+        for event in [Event::TimeUp, Event::Delete(Reason::Deleted)] {
+            let (life, work) = running.clone().step(event);
+            assert_eq!((life.state(), work), (State::Deleting, Some(Work::Stop)));
+            assert_eq!(life.clone().step(Event::Delete(Reason::Deleted)).1, None, "it is asked once");
+            assert_eq!(life.clone().step(Event::Stopped).1, Some(Work::TearDown));
+            let exited = Event::EngineExited { out_of_memory: false, evidence: "seen".into() };
+            assert_eq!(life.step(exited).1, Some(Work::TearDown), "nobody is left to stop");
+        }
+        assert_eq!(running.step(Event::AgentLost("silent".into())).1, Some(Work::TearDown));
     }
 
     #[test]
@@ -475,6 +651,15 @@ mod tests {
         let exited = Event::EngineExited { out_of_memory: true, evidence: "oom_kill 1".into() };
         let life = after(&[Event::CameUp, exited]);
         assert_eq!(life.death().map(|death| death.reason), Some(Reason::OutOfMemory));
+    }
+
+    #[test]
+    fn a_disk_that_lost_what_was_written_ends_it_and_says_whether_there_was_room() {
+        for (full, reason) in [(true, Reason::DiskFull), (false, Reason::EngineLost)] {
+            let failed = Event::DiskFailed { full, evidence: "13 errors".into() };
+            let life = after(&[Event::CameUp, failed]);
+            assert_eq!(life.death().map(|death| death.reason), Some(reason));
+        }
     }
 
     #[test]

@@ -45,6 +45,11 @@ pub struct Record {
 pub enum Phase {
     /// Its bring-up has begun.
     Starting,
+    /// Its agent answers; what it starts with is being started and waited for.
+    Booting {
+        /// Since when, on the clock that counts since the host booted.
+        since_boot_ms: u64,
+    },
     /// It runs.
     Running {
         /// When its time is up, on the clock that counts since the host booted.
@@ -100,10 +105,13 @@ impl Records {
     /// When the disk refuses; an older record is then untouched.
     pub fn write(&self, record: &Record) -> io::Result<()> {
         let temporary = self.dir.join(format!("{}.{DRAFT}", record.id));
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(&serde_json::to_vec(record)?)?;
-        fs::rename(&temporary, self.path(&record.id))
+        let written = draft(&temporary, &serde_json::to_vec(record)?)
+            .and_then(|()| fs::rename(&temporary, self.path(&record.id)));
+        if written.is_err() {
+            // Half a record takes room that a full disk does not have.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
     }
 
     /// Forgets a sandbox; it may be forgotten already.
@@ -147,6 +155,11 @@ impl Records {
     fn path(&self, id: &SandboxId) -> PathBuf {
         self.dir.join(format!("{id}.json"))
     }
+}
+
+fn draft(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text)
 }
 
 fn read(path: &Path) -> io::Result<Record> {

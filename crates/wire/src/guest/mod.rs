@@ -26,6 +26,7 @@
 //! never learns, so the node must keep speaking every generation since
 //! [`OLDEST_GENERATION`].
 
+pub mod boot;
 pub mod bundle;
 pub mod file;
 pub mod frame;
@@ -37,6 +38,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::boot::{Boot, Booted};
 use self::file::{FileCall, FileInfo, Walk};
 use self::process::{ProcessCall, ProcessInfo};
 use self::pty::{PtyCall, PtyInfo};
@@ -143,6 +145,9 @@ pub enum Request {
     Process(ProcessCall),
     /// Something about a terminal.
     Pty(PtyCall),
+    /// Start what the sandbox starts with, unless it was started before, and wait until it is up. `Cancel` ends the waiting
+    /// alone. Ends with [`Done::Booted`].
+    Boot(Boot),
     /// Who the sandbox's user is. Ends with [`Done::Whoami`].
     Whoami,
     /// How the inside is. Ends with [`Done::Status`].
@@ -158,7 +163,7 @@ impl Request {
             Request::Process(call) => matches!(call, ProcessCall::Input { .. }),
             Request::Pty(call) => matches!(call, PtyCall::Attach { .. }),
             Request::ReadFile(_) | Request::ReadFiles { .. } | Request::File(_) | Request::Walk(_) => false,
-            Request::Watch(_) | Request::Whoami | Request::Status => false,
+            Request::Watch(_) | Request::Boot(_) | Request::Whoami | Request::Status => false,
         }
     }
 }
@@ -308,6 +313,8 @@ pub enum Done {
     Processes(Vec<ProcessInfo>),
     /// Terminals.
     Ptys(Vec<PtyInfo>),
+    /// What the sandbox starts with is up, or will not be.
+    Booted(Booted),
     /// The sandbox's user.
     Whoami(Whoami),
     /// The inside, as the agent sees it.
@@ -363,6 +370,8 @@ pub enum ExecCause {
     OutOfMemory,
     /// The agent, because the node cancelled the request.
     Cancelled,
+    /// Nobody: it could not be started. Only of what the sandbox starts with ([`boot`]); its errors say why.
+    NotStarted,
 }
 
 /// What the agent knows of the inside.

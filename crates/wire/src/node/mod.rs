@@ -22,6 +22,7 @@
 mod image;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub use image::{
     PruneImages, Pruned, PrunedItem, PrunedKind, PullEvent, PullFailure, PullFailureCode, PullImage,
@@ -70,6 +71,14 @@ pub struct SandboxSpec {
     /// What runs from the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<Boot>,
+}
+
+impl SandboxSpec {
+    /// How long what it starts with may take to be up: a create takes so much longer than one of nothing.
+    pub fn ready_wait(&self) -> Duration {
+        let ready = self.boot.as_ref().and_then(|boot| boot.ready.as_ref());
+        ready.map_or(Duration::ZERO, |ready| Duration::from_secs(ready.timeout_seconds.into()))
+    }
 }
 
 /// When a sandbox that runs should end. Heard once for each generation: the same again changes nothing.
@@ -181,6 +190,9 @@ pub struct Leak {
 pub struct BuildSystemImage {
     /// The template's name, `system/` included.
     pub name: String,
+    /// Whether it is not built of other packages than its lock names, where a mirror has moved on.
+    #[serde(default)]
+    pub locked: bool,
 }
 
 /// A line of a build's progress.
@@ -255,6 +267,8 @@ pub enum NodeErrorCode {
     Stale,
     /// The node is full.
     NoCapacity,
+    /// The node's disk is, or nearly so.
+    StorageFull,
     /// The request makes no sense.
     Invalid,
     /// The engine failed; the sandbox's death says how.
@@ -274,6 +288,7 @@ impl NodeErrorCode {
             Self::NotFound => 404,
             Self::WrongState | Self::Stale => 409,
             Self::NoCapacity => 503,
+            Self::StorageFull => 507,
             Self::Invalid => 400,
             Self::EngineFailed | Self::GuestUnreachable => 502,
             Self::Timeout => 504,

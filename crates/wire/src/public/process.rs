@@ -173,13 +173,14 @@ pub struct Process {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<Time>"))]
     pub ended_at: Option<String>,
-    /// As in [`Executed::exit_code`], if it ended.
+    /// As in [`Executed::exit_code`], if it ended; 127 if it could not be started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
     /// The signal that ended it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// How it ended, if it did: `exited`, `signal`, `timeout` or `out_of_memory`.
+    /// How it ended, if it did: `exited`, `signal`, `timeout`, `out_of_memory`, or `not_started` for what the sandbox was
+    /// to start with, and could not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub how: Option<String>,
     /// The number of the oldest event of its output that can still be had.
@@ -286,7 +287,7 @@ pub enum ProcessEventKind {
         /// The signal that ended it, if one did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signal: Option<i32>,
-        /// `exited`, `signal`, `timeout` or `out_of_memory`.
+        /// `exited`, `signal`, `timeout`, `out_of_memory` or `not_started`.
         how: String,
     },
     /// This stream is over, and it is not known from it how the process ended.

@@ -242,6 +242,10 @@ pub struct BuildSystemTemplate {
     /// Its name, `system/` included.
     #[cfg_attr(feature = "schema", schemars(with = "TemplateName"))]
     pub name: String,
+    /// Whether it is refused, instead of built of other packages than its lock names, where a mirror has moved on. Absent:
+    /// it is built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<bool>,
 }
 
 /// `POST /v1/templates/prune`, for operators.

@@ -182,6 +182,7 @@ impl Failure {
                     "too_many_sockets",
                     "node_unreachable",
                     "create_timed_out",
+                    "store_unavailable",
                     "template_pulling",
                     "template_failed",
                     "node_disk_full",
@@ -190,7 +191,12 @@ impl Failure {
             TimedOut => {
                 (504, "Something took longer than its bound.", "the node took longer than 30 s", &["timeout"])
             }
-            DiskFull => (507, "The sandbox's disk is full.", "no space left on device", &["disk_full"]),
+            DiskFull => (
+                507,
+                "A disk is full: `disk_full` is the sandbox's own; `storage_full` is the server's, where `Retry-After` says when to try again.",
+                "no space left on device",
+                &["disk_full", "storage_full"],
+            ),
         }
     }
 
@@ -213,7 +219,7 @@ impl Failure {
             "x-codes": codes,
             "content": { "application/json": { "schema": schemas.answered::<ErrorBody>(), "example": example } },
         });
-        if matches!(self, Unavailable | RateLimited) {
+        if matches!(self, Unavailable | RateLimited | DiskFull) {
             answer["headers"]["Retry-After"] =
                 json!({ "description": "Seconds to wait.", "schema": { "type": "integer" } });
         }

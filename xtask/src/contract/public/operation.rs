@@ -272,13 +272,18 @@ impl Operation {
             Access::Keyed => &[Failure::Unauthorized, Failure::RateLimited, Failure::Internal],
             Access::Operator => &[Failure::Unauthorized, Failure::Forbidden, Failure::Internal],
         };
+        // Whoever has a key is looked up in the store.
+        let of_store: &[Failure] = match self.access {
+            Access::Public => &[],
+            _ => &[Failure::Unavailable, Failure::DiskFull],
+        };
         let json = self.body.as_ref().map(|body| body.content.kind);
         let of_body: &[Failure] = match json {
             Some(_) => &[Failure::Invalid, Failure::Stalled, Failure::TooLarge],
             None if self.parameters.iter().any(|parameter| parameter["in"] != "path") => &[Failure::Invalid],
             None => &[],
         };
-        [of_access, of_body].concat()
+        [of_access, of_store, of_body].concat()
     }
 }
 

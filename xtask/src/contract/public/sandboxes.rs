@@ -56,6 +56,7 @@ fn create() -> Operation {
             env_vars: Some(BTreeMap::from([("LANG".into(), "C.UTF-8".into())])),
             ..CreateSandbox::default()
         })
+        .says("When the disk of the server is nearly full, it is refused at once with `507`, `storage_full` and `Retry-After`.")
         .answers(201, "It runs.", &SandboxMade { sandbox: sandbox(), executed: None })
         .fails(&[NotFound, Conflict, Unprocessable, BadGateway, Unavailable, TimedOut])
 }

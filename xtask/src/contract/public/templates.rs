@@ -122,7 +122,7 @@ fn build_system() -> Operation {
     post("/v1/template/system", "build_system_template", "Build a system template")
         .says("Makes one of the templates that come as recipes, or finds it made. The answer is a JSON line for each thing that happens; the last is `done` or `failed`, and without either of them it is not known how the build ended.")
         .access(Access::Operator)
-        .takes(&BuildSystemTemplate { name: defaults::TEMPLATE.into() })
+        .takes(&BuildSystemTemplate { name: defaults::TEMPLATE.into(), locked: None })
         .answers_lines("How it goes.", &[progress, BuildEvent::Done(built)])
         .fails(&[NotFound, BadGateway, Unavailable, TimedOut])
 }

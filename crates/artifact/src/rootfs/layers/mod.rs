@@ -4,7 +4,7 @@
 //! So a process of its own does it ([`child`]), which is started for one image
 //! and gives up everything but the directory it writes. It has namespaces of
 //! its own (no network, no other process, no mount but its directory, which is
-//! its `/`), seven capabilities, and limits of memory, time and output; it dies
+//! its `/`), six capabilities, and limits of memory, time and output; it dies
 //! with the node. What it reads comes through one pipe and what it says, which
 //! is a few lines, through another ([`protocol`]). It is a process and not a
 //! thread because a decompressor in C should not share memory with the node.

@@ -16,11 +16,14 @@ use crate::output::{note, print};
 pub struct Build {
     /// Its name, such as `system/debian:bookworm`.
     name: String,
+    /// Fails where the mirror has other packages than the template is locked to.
+    #[arg(long)]
+    locked: bool,
 }
 
 impl Ask for Build {
     async fn ask(self, session: &Session) -> Result<ExitCode> {
-        let built = build(&session.client, &self.name).await?;
+        let built = build(&session.client, &self.name, self.locked).await?;
         if session.output.is_json() {
             session.output.value(&serde_json::to_value(&built)?)?;
         } else {
@@ -36,8 +39,8 @@ impl Ask for Build {
 ///
 /// # Errors
 /// When the server cannot be reached or refuses, or the build fails.
-pub async fn build(client: &Client, name: &str) -> Result<BuiltImage> {
-    let order = BuildSystemTemplate { name: name.to_owned() };
+pub async fn build(client: &Client, name: &str, locked: bool) -> Result<BuiltImage> {
+    let order = BuildSystemTemplate { name: name.to_owned(), locked: locked.then_some(true) };
     follow(client.lines(Method::POST, "/v1/template/system", &order).await?).await
 }
 

@@ -93,7 +93,7 @@ impl Finder {
     }
 
     /// The directory at this path; links in it lead to where they lead with the tree as the root. Where parts of it are
-    /// missing they are made if there is a time for them; else there is none. Says also which were made, by parent and
+    /// missing they are made if there is a time for them; else there is no directory. Says also which were made, by parent and
     /// name.
     pub fn find(
         &self,
@@ -133,7 +133,12 @@ impl Finder {
                     Ok(fd) => way.push((part, fd)),
                     Err(Errno::LOOP | Errno::NOTDIR) => {
                         links += 1;
-                        self.follow(&mut way, &part, &mut ahead, links)?;
+                        if !self.follow(&mut way, &part, &mut ahead, links)? {
+                            return match made_at {
+                                Some(_) => Err(Fault::new("what should be its directory is none")),
+                                None => Ok(None),
+                            };
+                        }
                     }
                     Err(Errno::NOENT) => {
                         let Some(time) = made_at else { return Ok(None) };
@@ -154,18 +159,18 @@ impl Finder {
         way.last().map_or(self.root.as_fd(), |(_, fd)| fd.as_fd())
     }
 
-    /// Puts where a link leads before what is ahead.
+    /// Puts where a link leads before what is ahead. False if it is no link.
     fn follow(
         &self,
         way: &mut Way,
         part: &[u8],
         ahead: &mut Vec<Vec<u8>>,
         links: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let stat = statat(self.end(way), part, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(Fault::call("look at its directory"))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-            return Err(Fault::new("what should be its directory is none"));
+            return Ok(false);
         }
         if links > LINKS_MAX {
             return Err(Fault::new(format!("more than {LINKS_MAX} links lead to its directory")));
@@ -177,7 +182,8 @@ impl Finder {
             way.clear();
         }
         ahead.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
-        self.check_length(0, ahead.iter().map(|part| part.len() + 1).sum())
+        self.check_length(0, ahead.iter().map(|part| part.len() + 1).sum())?;
+        Ok(true)
     }
 
     fn make(

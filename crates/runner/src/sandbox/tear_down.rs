@@ -1,0 +1,55 @@
+//! Leaves nothing of a sandbox on the host.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wire::id::SandboxId;
+
+use super::chain;
+use super::lifecycle::Event;
+use crate::node::Node;
+
+/// Between two attempts to take down what would not go: doubled each time, up to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// Takes down what an earlier process left, a few sandboxes at a time.
+pub(super) async fn bury(node: Arc<Node>, id: SandboxId) -> Event {
+    // The semaphore is never closed, so an error cannot happen; without a permit it is merely sooner.
+    let _permit = node.burials.acquire().await.ok();
+    tear_down(node.clone(), id, 0).await
+}
+
+/// Takes it down, after so many attempts that failed.
+pub(super) async fn tear_down(node: Arc<Node>, id: SandboxId, attempts: u32) -> Event {
+    tokio::time::sleep(pause(attempts)).await;
+    match node.engine.down(&id).await {
+        Ok(()) => Event::TornDown,
+        Err(error) => {
+            let evidence = chain(&error);
+            tracing::error!(sandbox = %id, evidence, "it could not be taken down; trying again");
+            Event::TearDownFailed(evidence)
+        }
+    }
+}
+
+/// None before the first attempt, then ever longer ones.
+fn pause(attempts: u32) -> Duration {
+    let (first, longest) = PAUSE;
+    match attempts.checked_sub(1) {
+        None => Duration::ZERO,
+        Some(doublings) => first.saturating_mul(1 << doublings.min(16)).min(longest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn take_downs_are_repeated_at_once_and_then_ever_more_patiently() {
+        assert_eq!(pause(0), Duration::ZERO);
+        assert_eq!(pause(1), PAUSE.0);
+        assert_eq!(pause(2), PAUSE.0 * 2);
+        assert_eq!(pause(99), PAUSE.1);
+    }
+}
