@@ -44,6 +44,7 @@ pub struct Builder {
     gate: Gate,
     token_lifetime: Option<Duration>,
     authority: Option<Authority>,
+    realm: Option<String>,
 }
 
 /// A registry. Gone when dropped.
@@ -60,6 +61,8 @@ type Exchange = Box<dyn Fn(&Asked) -> Response<Body> + Send + Sync>;
 struct Shared {
     /// The server's own URL, known once it is there.
     url: Mutex<String>,
+    /// Where its tokens are, if they are elsewhere.
+    realm: Option<String>,
     access: Access,
     faults: Faults,
     manifests: Mutex<HashMap<String, (String, Vec<u8>)>>,
@@ -87,6 +90,12 @@ impl Builder {
         self
     }
 
+    /// That sends clients elsewhere for its tokens.
+    pub fn realm(mut self, realm: &str) -> Self {
+        self.realm = Some(realm.to_owned());
+        self
+    }
+
     /// That speaks TLS, with a certificate of this authority.
     pub fn tls(mut self, authority: &Authority) -> Self {
         self.authority = Some(authority.clone());
@@ -98,6 +107,7 @@ impl Builder {
         let lifetime = self.token_lifetime.unwrap_or(Duration::from_secs(300));
         let shared = Arc::new(Shared {
             url: Mutex::default(),
+            realm: self.realm,
             access: Access::new(self.gate, lifetime),
             faults: Faults::default(),
             manifests: Mutex::default(),

@@ -42,7 +42,8 @@ pub(super) fn answer_to(registry: &Shared, asked: Asked) -> Response<Body> {
     }
     let Some(rest) = path.strip_prefix("/v2/") else { return answer(404, "") };
     let repository = rest.rsplitn(3, '/').nth(2).unwrap_or_default();
-    let realm = format!("{}/token", registry.url.lock().unwrap_or_else(PoisonError::into_inner));
+    let own = || format!("{}/token", registry.url.lock().unwrap_or_else(PoisonError::into_inner));
+    let realm = registry.realm.clone().unwrap_or_else(own);
     if let Some(refusal) = registry.access.check(&asked, &realm, repository) {
         return refusal;
     }

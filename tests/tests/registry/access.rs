@@ -92,6 +92,16 @@ async fn redirects_and_realms_lead_only_where_users_may_go() {
         refusal(desk.pull(&source).await, PullFailureCode::Refused, &[part]);
         registry.heal();
     }
+    for (realm, part) in [
+        (format!("{}/token", inside.url()), "--registry-plain-http"),
+        ("https://169.254.169.254/token".into(), "--registry-allow-private"),
+        ("gopher://it.test/".into(), "gopher:"),
+    ] {
+        let registry = Registry::builder().gate(Gate::Tokens).realm(&realm).start().await;
+        let source = format!("{}/me/it:v1", registry.address());
+        let refused = Desk::new(registry.settings()).pull_as(&source, basic("me", "s3cret")).await;
+        refusal(refused, PullFailureCode::Refused, &[part]);
+    }
     assert!(inside.requests().is_empty(), "a registry led us inside");
 }
 

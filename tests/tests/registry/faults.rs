@@ -179,19 +179,29 @@ async fn a_node_that_is_killed_leaves_a_beginning_to_go_on_with() {
     assert_eq!(drafts, 0, "the killed node's draft is left");
 }
 
+/// Changes a byte of a file, where it is content of another.
+fn damage(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_beginning_or_a_layer_that_was_damaged_on_the_disk_comes_anew() {
     let registry = Registry::start().await;
     let (source, layer) = push(&registry);
     let desk = Desk::new(registry.settings());
-    registry.fault(&layer, 6, Fault::BreakAfter(0));
-    refusal(desk.pull(&source).await, PullFailureCode::Unreachable, &[]);
+    registry.fault(&layer, 1, Fault::BreakAfter(300_000));
+    registry.fault(&layer, 20, Fault::BreakAfter(0));
+    refusal(desk.pull(&source).await, PullFailureCode::Unreachable, &["broke off"]);
     registry.heal();
+    let partial =
+        std::fs::read_dir(desk.dir().join("images/blobs/partial")).unwrap().next().unwrap().unwrap();
+    damage(&partial.path());
     desk.pull(&source).await.unwrap();
+    assert_eq!(starts(&registry, &layer).last(), Some(&0), "what was damaged is not gone on with");
     let kept = desk.dir().join("images/blobs").join(layer.trim_start_matches("sha256:"));
-    let mut bytes = std::fs::read(&kept).unwrap();
-    bytes[300_000] ^= 1;
-    std::fs::write(&kept, bytes).unwrap();
+    damage(&kept);
     let other = Image::new().layer(
         Layer::new()
             .file("large", (0..BYTES).map(|at| (at * 7 % 251) as u8).collect::<Vec<u8>>())

@@ -119,8 +119,10 @@ impl Puller {
         flights.insert(key.clone(), state.clone());
         let (this, origin, resolved) = (self.clone(), origin.clone(), resolved.clone());
         tokio::spawn(async move {
-            let _listed = Listed { puller: &this, key };
+            let listed = Listed { puller: &this, key };
             let outcome = make::make(&this.0, &origin, &resolved, &sender).await;
+            // Whoever hears how it ended and asks again must not be told the same.
+            drop(listed);
             sender.send_modify(|state| state.outcome = Some(outcome));
         });
         (state, true)
