@@ -169,16 +169,21 @@ pub enum Probe {
     /// A connection to this TCP port of its loopback interface.
     Port(#[cfg_attr(feature = "schema", schemars(with = "PortNumber"))] u16),
     /// `GET` of a path there, answered with 200 to 399.
-    Http {
-        /// The port.
-        #[cfg_attr(feature = "schema", schemars(with = "PortNumber"))]
-        port: u16,
-        /// The path, with its leading slash.
-        #[cfg_attr(feature = "schema", schemars(with = "UrlPath"))]
-        path: String,
-    },
+    Http(HttpProbe),
     /// A command line for the shell that exits with 0.
     Command(#[cfg_attr(feature = "schema", schemars(with = "StartCommand"))] String),
+}
+
+/// Where [`Probe::Http`] asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct HttpProbe {
+    /// The port.
+    #[cfg_attr(feature = "schema", schemars(with = "PortNumber"))]
+    pub port: u16,
+    /// The path, with its leading slash.
+    #[cfg_attr(feature = "schema", schemars(with = "UrlPath"))]
+    pub path: String,
 }
 
 /// The values a user may ask for, each with its unit in its name.

@@ -70,6 +70,13 @@ def test_a_template_from_its_making_to_its_end(client, http, template_id, ours, 
     assert create(client, template_id, spec()).template_id == template_id
 
 
+def as_given(template):
+    """The spec, but for the empty lists that the client shows where there are no rules."""
+    shown = template.spec.to_dict()
+    shown["network"]["egress"] = {kind: rules for kind, rules in shown["network"]["egress"].items() if rules}
+    return shown
+
+
 def test_everything_in_a_spec_comes_back(client, template_id, ours):
     given = {
         "displayName": "It",
@@ -92,14 +99,14 @@ def test_everything_in_a_spec_comes_back(client, template_id, ours):
     got = client.get_template(template_id)
     listed = [template for template in client.list_templates() if template.template_id == template_id]
     for shown in (made, got, *listed):
-        assert shown.spec.to_dict() == given
+        assert as_given(shown) == given
     assert len(listed) == 1
     mine = ours(template_id)
     assert (mine["memory"], mine["vcpu"], mine["disk"]) == (1536, 1, 8192)
     assert mine["env_vars"] == {"A": "1", "B": "2"}
     # What was got can be sent back, and is still the same.
     again = client.update_template(template_id, template_update_request(got.spec))
-    assert again.spec.to_dict() == given
+    assert as_given(again) == given
     reasons = {it["type"]: (it["status"], it["reason"]) for it in again.to_dict()["status"]["conditions"]}
     assert reasons["Ready"] in [("False", "ImagePulling"), ("False", "InsufficientIdlePods")]
     assert reasons["PoolHealthy"][0] == "True"

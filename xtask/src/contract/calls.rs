@@ -11,7 +11,7 @@ use wire::guest::process::{ProcessCall, ProcessInfo};
 use wire::guest::pty::{PtyCall, PtyInfo, PtySpec};
 use wire::guest::watch::Change;
 use wire::guest::{Command, ExecCause, ExecEnd, Whoami};
-use wire::sandbox::Probe;
+use wire::sandbox::{HttpProbe, Probe};
 
 use super::{every_variant, example};
 
@@ -187,7 +187,7 @@ pub fn boot() -> Boot {
 pub fn probes() -> Result<Vec<String>> {
     Ok(every_variant!(Probe {
         Probe::Port(_) => Probe::Port(8080),
-        Probe::Http { .. } => Probe::Http { port: 8080, path: "/health".into() },
+        Probe::Http(_) => Probe::Http(HttpProbe { port: 8080, path: "/health".into() }),
         Probe::Command(_) => Probe::Command("test -e ready".into()),
     }))
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wire::guest::{Command, Error, Exec, ExecEnd};
-use wire::sandbox::Probe;
+use wire::sandbox::{HttpProbe, Probe};
 
 use super::last_words;
 use crate::agent::{Agent, Claimed};
@@ -36,7 +36,7 @@ pub struct Prober<'a> {
 pub fn check(probe: &Probe) -> Result<(), Error> {
     match probe {
         // It becomes a line of a request.
-        Probe::Http { path, .. }
+        Probe::Http(HttpProbe { path, .. })
             if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) =>
         {
             Err(failure::invalid(format!("{path:?} is not the path of a URL")))
@@ -60,7 +60,9 @@ impl<'a> Prober<'a> {
     pub async fn try_once(&self) -> Result<(), String> {
         match self.probe {
             Probe::Port(port) => either(*port, async |address| connect(address).await.map(drop)).await,
-            Probe::Http { port, path } => either(*port, async |address| get(address, path).await).await,
+            Probe::Http(HttpProbe { port, path }) => {
+                either(*port, async |address| get(address, path).await).await
+            }
             Probe::Command(command) => self.run(command).await,
         }
     }
@@ -175,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_path_stays_within_its_line() {
-        let of = |path: &str| check(&Probe::Http { port: 80, path: path.into() });
+        let of = |path: &str| check(&Probe::Http(HttpProbe { port: 80, path: path.into() }));
         assert!(of("/health?deep=1").is_ok());
         for wrong in ["", "health", "/a b", "/a\r\nx: y", "/\u{e9}"] {
             assert!(of(wrong).is_err(), "{wrong:?}");

@@ -8,7 +8,7 @@ use wire::guest::boot::{Boot, Booted, LAST_WORDS_BYTES_MAX, PROCESS_ID, Ready};
 use wire::guest::frame::Body;
 use wire::guest::process::{ProcessCall, ProcessInfo};
 use wire::guest::{Done, Error, ErrorCode, ExecCause, Request};
-use wire::sandbox::Probe;
+use wire::sandbox::{HttpProbe, Probe};
 
 use crate::harness::{Agent, Client, PATIENCE, eventually, is_alive, pid_in};
 
@@ -104,7 +104,7 @@ fn an_http_service_is_up_when_it_answers_well() {
     ];
     for (address, answer, trouble) in cases {
         let (_agent, mut client) = Agent::claimed();
-        let probe = Probe::Http { port: serve(address, answer), path: "/health".into() };
+        let probe = Probe::Http(HttpProbe { port: serve(address, answer), path: "/health".into() });
         let timeout_ms = if trouble.is_some() { 200 } else { LONG_MS };
         let booted = boot(&mut client, "exec sleep 300", Some((probe, timeout_ms)));
         assert_eq!(booted.is_up, trouble.is_none(), "{booted:?}");
@@ -175,7 +175,7 @@ fn what_cannot_be_started_is_an_end_that_says_why() {
 #[test]
 fn a_probe_that_makes_no_sense_is_refused_and_a_cancel_ends_the_waiting_alone() {
     let (_agent, mut client) = Agent::claimed();
-    let probe = Probe::Http { port: 1, path: "/\r\nx: y".into() };
+    let probe = Probe::Http(HttpProbe { port: 1, path: "/\r\nx: y".into() });
     let refused = try_boot(&mut client, &order("exec sleep 300", Some((probe, 1000)))).unwrap_err();
     assert_eq!(refused.code, ErrorCode::Invalid);
     let stream = client.open(&order("exec sleep 300", Some((Probe::Port(free_port()), LONG_MS))));

@@ -247,7 +247,18 @@ mod tests {
         let none = format!("{:?}", resolve(""));
         for setting in settings() {
             let key = setting.get_id().as_str();
-            let others = ["4321", "true", "false", "\"127.0.0.1:4321\"", "\"fake\"", "\"/elsewhere\""];
+            let others = [
+                "4321",
+                "true",
+                "false",
+                "\"127.0.0.1:4321\"",
+                "\"fake\"",
+                "\"/elsewhere\"",
+                "\"https://elsewhere.test/\"",
+                "[\"elsewhere.test\"]",
+                "[\"elsewhere.test=/etc/ssl/certs/ca-certificates.crt\"]",
+                "[\"elsewhere.test=https://mirror.test\"]",
+            ];
             let mut changed = others.iter().filter(|value| {
                 let settings: Result<Settings, _> = toml::from_str(&format!("{key} = {value}"));
                 settings.is_ok() && format!("{:?}", resolve(&format!("{key} = {value}"))) != none

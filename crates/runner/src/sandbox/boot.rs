@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use wire::guest::boot::{Boot, Booted, LAST_WORDS_BYTES_MAX, Ready};
 use wire::guest::{Done, ExecCause, ExecEnd, Request};
 use wire::node::StepTime;
-use wire::sandbox::Probe;
+use wire::sandbox::{HttpProbe, Probe};
 
 use super::chain;
 use super::record::{Phase, Record};
@@ -127,7 +127,7 @@ fn fate(end: Option<&ExecEnd>) -> String {
 fn wanted(probe: &Probe) -> String {
     match probe {
         Probe::Port(port) => format!("a connection to port {port}"),
-        Probe::Http { port, path } => format!("GET {} on port {port}", plain(path)),
+        Probe::Http(HttpProbe { port, path }) => format!("GET {} on port {port}", plain(path)),
         Probe::Command(command) => format!("`{}`", plain(command)),
     }
 }
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_evidence_says_what_was_waited_for_and_what_was_seen() {
-        let http = with(Probe::Http { port: 80, path: "/up".into() });
+        let http = with(Probe::Http(HttpProbe { port: 80, path: "/up".into() }));
         assert_eq!(
             evidence(&http, &down(None, ExecCause::Itself)),
             "`serve --all` runs and was not ready: GET /up on port 80 was tried 7 times in 10.0 s, with status 503 at \

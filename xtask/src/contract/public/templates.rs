@@ -8,7 +8,7 @@ use wire::public::template::{
     BuildSystemTemplate, CreateTemplate, CredentialsKind, PatchTemplate, PruneTemplates, Template,
     TemplateList, TemplateSpec, TemplateState, Visibility,
 };
-use wire::sandbox::{Probe, ReadyCheck, defaults};
+use wire::sandbox::{HttpProbe, Probe, ReadyCheck, defaults};
 
 use super::Noun;
 use super::examples::{CREATED_AT, digest, image_config, template_id};
@@ -52,7 +52,7 @@ fn template() -> Template {
 }
 
 fn spec() -> TemplateSpec {
-    let probe = Probe::Http { port: 8080, path: "/healthz".into() };
+    let probe = Probe::Http(HttpProbe { port: 8080, path: "/healthz".into() });
     TemplateSpec {
         vcpu: Some(2),
         memory: Some(2048),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use jiff::Timestamp;
 use wire::public::template::{Template, TemplateSpec, Visibility};
-use wire::sandbox::{Probe, ReadyCheck};
+use wire::sandbox::{HttpProbe, Probe, ReadyCheck};
 
 use super::named::resolve;
 use crate::client::{Ask, Session};
@@ -75,7 +75,7 @@ fn add_spec(facts: &mut Table, spec: &TemplateSpec) {
 fn told(check: &ReadyCheck) -> String {
     let what = match &check.probe {
         Probe::Port(port) => format!("port {port} is open"),
-        Probe::Http { port, path } => format!("GET {path} on port {port} succeeds"),
+        Probe::Http(HttpProbe { port, path }) => format!("GET {path} on port {port} succeeds"),
         Probe::Command(line) => format!("`{line}` succeeds"),
     };
     format!("{what}, within {} s", check.timeout_seconds)

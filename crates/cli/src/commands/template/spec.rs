@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use clap::Args;
 use wire::public::template::{Pool, PullMode, TemplateSpec};
-use wire::sandbox::{Probe, ReadyCheck, defaults};
+use wire::sandbox::{HttpProbe, Probe, ReadyCheck, defaults};
 
 use crate::exec::variable;
 use crate::span::seconds;
@@ -67,7 +67,7 @@ impl Spec {
     }
 
     fn ready_check(&self) -> Option<ReadyCheck> {
-        let http = self.ready_http.clone().map(|(port, path)| Probe::Http { port, path });
+        let http = self.ready_http.clone().map(|(port, path)| Probe::Http(HttpProbe { port, path }));
         let command = self.ready_command.clone().map(Probe::Command);
         let probe = self.ready_port.map(Probe::Port).or(http).or(command)?;
         let timeout_seconds = self.ready_timeout.unwrap_or_else(defaults::ready_timeout_seconds);
