@@ -3,19 +3,36 @@
 
 pub mod sandbox0;
 
+use std::time::Duration;
+
+use axum::body::to_bytes;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::Uri;
 
 use crate::error::Error;
 
+/// Bytes of a body that are read although nobody wants them.
+const UNWANTED_BYTES_MAX: usize = 64 * 1024;
+/// Time for it to come.
+const UNWANTED_BOUND: Duration = Duration::from_secs(1);
+
 /// For paths that are not there.
-pub async fn no_such_route(uri: Uri) -> Response {
-    told_at(&uri, Error::NoSuchRoute)
+pub async fn no_such_route(request: Request) -> Response {
+    told_at(&heard_out(request).await, Error::NoSuchRoute)
 }
 
 /// For methods that a path does not have.
-pub async fn method_not_allowed(uri: Uri) -> Response {
-    told_at(&uri, Error::MethodNotAllowed)
+pub async fn method_not_allowed(request: Request) -> Response {
+    told_at(&heard_out(request).await, Error::MethodNotAllowed)
+}
+
+/// Reads a short body that nobody wants, and says where it was sent. On what is left unread the connection would be
+/// closed, under the client's next request.
+async fn heard_out(request: Request) -> Uri {
+    let (parts, body) = request.into_parts();
+    let _ = tokio::time::timeout(UNWANTED_BOUND, to_bytes(body, UNWANTED_BYTES_MAX)).await;
+    parts.uri
 }
 
 /// An error as the clients of this path read it.
