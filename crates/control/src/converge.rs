@@ -46,7 +46,7 @@ pub fn start(fleet: &Arc<Fleet>, id: &SandboxId, step: Step) {
             Step::Delete => take_down(fleet, &id).await,
         };
         if let Err(error) = done {
-            tracing::warn!(sandbox = %id, ?step, error = crate::http::chain(&error), "not converged; the sweep will try again");
+            tracing::warn!(sandbox = %id, ?step, error = wire::causes::chain(&error), "not converged; the sweep will try again");
         }
     });
 }
@@ -125,7 +125,7 @@ async fn give_up(fleet: &Fleet, id: &SandboxId, failure: NodeFailure) -> Result<
         NodeFailure::Refused(refusal) => refusal.message.clone(),
         other => other.to_string(),
     };
-    tracing::warn!(sandbox = %id, error = crate::http::chain(&failure), "could not be made");
+    tracing::warn!(sandbox = %id, error = wire::causes::chain(&failure), "could not be made");
     fleet.change(id, |record, now_ms| record.fail(code, &detail, now_ms)).await?;
     Ok(())
 }
@@ -211,7 +211,7 @@ pub async fn listen(fleet: Arc<Fleet>, node: Arc<Node>) {
                 tracing::info!(socket = %node.socket.display(), "the node ended its report; listening again")
             }
             Err(error) => {
-                tracing::warn!(socket = %node.socket.display(), error = crate::http::chain(&error), "cannot hear the node");
+                tracing::warn!(socket = %node.socket.display(), error = wire::causes::chain(&error), "cannot hear the node");
             }
         }
         tokio::time::sleep(wait).await;
@@ -237,7 +237,7 @@ pub async fn sweep_for_ever(fleet: Arc<Fleet>) {
         ticks.tick().await;
         if let Err(error) = sweep(&fleet).await {
             tracing::error!(
-                error = crate::http::chain(&error),
+                error = wire::causes::chain(&error),
                 "the sweep failed; the next one will try again"
             );
         }
@@ -295,7 +295,7 @@ async fn dismiss(node: &Node, seen: &Observed, known: Option<SandboxRecord>) {
         known.map_or((0, Reason::Deleted), |record| (record.generation, record.end_reason()));
     let order = DeleteSandbox { generation: generation.max(seen.generation + 1), reason };
     if let Err(failure) = node.client.delete(&seen.id, &order).await {
-        tracing::warn!(sandbox = %seen.id, error = crate::http::chain(&failure), "not dismissed; the sweep will try again");
+        tracing::warn!(sandbox = %seen.id, error = wire::causes::chain(&failure), "not dismissed; the sweep will try again");
     }
 }
 

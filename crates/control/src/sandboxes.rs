@@ -248,7 +248,7 @@ pub async fn inspect(fleet: &Fleet, team: Option<&TeamId>, id: &SandboxId) -> Re
     };
     let inspection = match fleet.nodes.get(&record.node).await {
         Some(node) => {
-            node.client.inspect(id).await.unwrap_or_else(|failure| unseen(&crate::http::chain(&failure)))
+            node.client.inspect(id).await.unwrap_or_else(|failure| unseen(&wire::causes::chain(&failure)))
         }
         None => unseen("its node cannot be reached"),
     };

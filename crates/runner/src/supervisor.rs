@@ -102,7 +102,7 @@ impl Supervisor {
             Phase::Booting { .. } | Phase::Running { .. } => match node.engine.find(&record.id).await {
                 Ok(Some(machine)) => return Task::adopt(node, record, machine),
                 Ok(None) => died_unwatched(node.engine.post_mortem(&record.id).await),
-                Err(error) => died(Reason::EngineLost, &crate::sandbox::chain(&error)),
+                Err(error) => died(Reason::EngineLost, &wire::causes::chain(&error)),
             },
         };
         Task::bury(node, record, death)

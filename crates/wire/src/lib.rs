@@ -9,6 +9,7 @@
 //! | [`node`] | control and a node |
 //! | [`guest`] | a node and the agent inside a sandbox |
 
+pub mod causes;
 pub mod clock;
 pub mod guest;
 pub mod id;

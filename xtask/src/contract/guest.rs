@@ -137,15 +137,7 @@ fn requests() -> Result<Vec<String>> {
         stdin: true,
         id: Some("build".into()),
     };
-    let bare = Exec {
-        cwd: None,
-        env: BTreeMap::new(),
-        user: None,
-        timeout_ms: None,
-        stdin: false,
-        id: None,
-        ..exec.clone()
-    };
+    let bare = Exec::of(exec.command.clone());
     let mut examples = every_variant!(Request {
         Request::Exec(_) => Request::Exec(exec),
         Request::ReadFile(_) => Request::ReadFile(ReadFile { path: "a".into(), part: Part::Whole }),

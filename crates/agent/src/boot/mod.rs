@@ -3,7 +3,6 @@
 mod patience;
 mod probe;
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use wire::guest::boot::{Boot, Booted, LAST_WORDS_BYTES_MAX, PROCESS_ID};
@@ -34,16 +33,7 @@ async fn started(agent: &Agent, claimed: &Claimed, argv: Vec<String>) -> Result<
     if let Ok(kept) = agent.processes.get(PROCESS_ID) {
         return Ok(kept);
     }
-    let exec = Exec {
-        command: Command::Argv(argv),
-        cwd: None,
-        env: BTreeMap::new(),
-        user: None,
-        timeout_ms: None,
-        stdin: false,
-        id: None,
-    };
-    keep_for_nobody(agent, claimed, exec, PROCESS_ID).await
+    keep_for_nobody(agent, claimed, Exec::of(Command::Argv(argv)), PROCESS_ID).await
 }
 
 /// Nobody asked whether it is up.

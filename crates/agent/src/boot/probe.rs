@@ -1,7 +1,6 @@
 //! One look at whether something is up.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
@@ -68,15 +67,7 @@ impl<'a> Prober<'a> {
     }
 
     async fn run(&self, command: &str) -> Result<(), String> {
-        let exec = Exec {
-            command: Command::Shell(command.to_owned()),
-            cwd: None,
-            env: BTreeMap::new(),
-            user: None,
-            timeout_ms: None,
-            stdin: false,
-            id: None,
-        };
+        let exec = Exec::of(Command::Shell(command.to_owned()));
         let begun = begin(self.agent, self.claimed, exec, COMMAND_ID, std::future::pending()).await;
         let run = Run { kept: begun.map_err(|error| error.message)?, session: &self.session };
         self.session.set(Some(run.kept.card.pid));

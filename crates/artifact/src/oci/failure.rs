@@ -71,7 +71,7 @@ pub(crate) fn internal(message: impl Into<String>) -> PullFailure {
 /// What our own disk and programs failed with.
 pub(crate) fn own(error: &Error) -> PullFailure {
     let code = if is_disk_full(error) { PullFailureCode::DiskFull } else { PullFailureCode::Internal };
-    failure(code, chain(error))
+    failure(code, wire::causes::chain(error))
 }
 
 /// A failure of our own disk, with what was being done.
@@ -79,12 +79,6 @@ pub(crate) fn disk(what: &str, error: &io::Error) -> PullFailure {
     let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     let code = if full { PullFailureCode::DiskFull } else { PullFailureCode::Internal };
     failure(code, format!("cannot {what}: {error}"))
-}
-
-/// An error and all that caused it, on one line.
-pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
-    let causes = causes(error);
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// An error, what caused it, and so on.

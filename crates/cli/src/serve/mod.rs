@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use rustix::process::Signal;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Arrivals, SignalKind, signal};
 
 use child::{Child, Role};
 use layout::Layout;
@@ -82,9 +82,11 @@ impl Serve {
         control::give_orders(&layout, &settings)?;
         let mut parts = Parts::start(&layout, &settings, listener).await?;
         let address = parts.address;
+        // Whoever reads that we serve may ask us to stop in the same moment.
+        let mut terminate = signal(SignalKind::terminate())?;
         greet(&layout, &settings, address);
         let outcome = tokio::select! {
-            outcome = parts.keep_alive() => outcome,
+            outcome = parts.keep_alive(&mut terminate) => outcome,
             never = build_default_template(&layout, &settings, address) => match never {},
         };
         parts.stop(self.ephemeral).await;
@@ -181,8 +183,7 @@ impl Parts {
     }
 
     /// Starts again what ends, until a signal asks for the end of all.
-    async fn keep_alive(&mut self) -> Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
+    async fn keep_alive(&mut self, terminate: &mut Arrivals) -> Result<()> {
         loop {
             tokio::select! {
                 _ = terminate.recv() => return Ok(()),

@@ -82,7 +82,7 @@ async fn note_use(app: &App, caller: &Caller) {
         return;
     }
     if let Err(error) = app.store.touch_key(&caller.key, now_ms, since_ms).await {
-        tracing::warn!(error = super::chain(&error), "it cannot be written down that the key is used");
+        tracing::warn!(error = wire::causes::chain(&error), "it cannot be written down that the key is used");
     }
 }
 

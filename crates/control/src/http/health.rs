@@ -22,7 +22,7 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Health>) {
     let checks = async {
         let (store, node) = tokio::join!(app.store.check_writable(app.now_ms()), app.nodes.any_reachable());
         let store = store.err().map(|error| {
-            tracing::error!(error = super::chain(&error), "the store cannot be written");
+            tracing::error!(error = wire::causes::chain(&error), "the store cannot be written");
             format!("the store cannot be written: {error}")
         });
         let room = app.check_room().err().map(|error| error.to_string());

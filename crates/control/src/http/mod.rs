@@ -27,7 +27,7 @@ mod template_fields;
 mod templates;
 
 pub use fields::path_error;
-pub use respond::{chain, error_body};
+pub use respond::error_body;
 pub use router::router;
 pub use serve::serve;
 

@@ -46,7 +46,7 @@ fn spaced<T: Serialize + Send + 'static>(
             Err(_) => Ok(Some((Bytes::from_static(b" "), (Some(work), None)))),
             Ok(Ok(done)) => Ok(Some((json(&done)?.into(), (None, None)))),
             Ok(Err(error)) => {
-                tracing::warn!(error = super::chain(&error), "an answer that had begun is cut off");
+                tracing::warn!(error = wire::causes::chain(&error), "an answer that had begun is cut off");
                 Err(error)
             }
         }

@@ -183,23 +183,11 @@ fn message(error: &Error) -> String {
     }
 }
 
-/// An error and its causes in one line, for the logs.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
-}
-
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let Told { status, retry, .. } = tell(&self);
         if status.is_server_error() {
-            tracing::warn!(status = status.as_u16(), error = chain(&self), "a request failed");
+            tracing::warn!(status = status.as_u16(), error = wire::causes::chain(&self), "a request failed");
         }
         let mut response = (status, Json(error_body(&self))).into_response();
         let headers = response.headers_mut();

@@ -25,7 +25,7 @@ pub async fn build_system(fleet: &Arc<Fleet>, name: String, locked: bool) -> Res
     let fleet = fleet.clone();
     tokio::spawn(async move {
         if let Err(error) = relay(&fleet, &node, &name, events, feeder).await {
-            tracing::error!(template = name, error = crate::http::chain(&error), "the build failed");
+            tracing::error!(template = name, error = wire::causes::chain(&error), "the build failed");
         }
     });
     Ok(body)

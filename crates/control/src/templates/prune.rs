@@ -43,7 +43,10 @@ pub async fn prune_for_ever(fleet: Arc<Fleet>) {
             Ok(pruned) if pruned.items.is_empty() => {}
             Ok(pruned) => tracing::info!(items = pruned.items.len(), bytes = pruned.bytes, "pruned"),
             Err(error) => {
-                tracing::warn!(error = crate::http::chain(&error), "not pruned; the next time will try again")
+                tracing::warn!(
+                    error = wire::causes::chain(&error),
+                    "not pruned; the next time will try again"
+                )
             }
         }
     }

@@ -123,7 +123,7 @@ pub fn start(fleet: &Arc<Fleet>, record: &TemplateRecord, begun: Option<Begun>) 
         if let Err(error) = run(&landing, &record, begun).await {
             tracing::warn!(
                 template = %record.id,
-                error = crate::http::chain(&error),
+                error = wire::causes::chain(&error),
                 "the pull is out of sight; the sweep will ask for it again"
             );
         }

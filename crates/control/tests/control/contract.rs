@@ -253,3 +253,22 @@ async fn health_says_what_is_wrong() {
     lab.node.start();
     lab.call("GET", "/readyz", &[], "").await.expect(200);
 }
+
+#[tokio::test]
+async fn a_request_to_nowhere_leaves_its_connection_whole() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let lab = Lab::start().await;
+    let mut answers = String::new();
+    let mut connection = lab.raw("DELETE", "/v1/nowhere", "content-length: 4\r\n", b"").await;
+    // Clients send a body after its head. Nothing is answered meanwhile, so what they send next is heard.
+    let early = tokio::time::timeout(Duration::from_millis(100), connection.read_u8()).await;
+    assert!(early.is_err(), "answered before the body was there");
+    let next = format!(
+        "GET /v1/whoami HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\nconnection: close\r\n\r\n",
+        lab.key
+    );
+    connection.write_all(format!("body{next}").as_bytes()).await.unwrap();
+    connection.read_to_string(&mut answers).await.unwrap();
+    let statuses: Vec<&str> = answers.matches("HTTP/1.1 ").collect();
+    assert!(statuses.len() == 2 && answers.starts_with("HTTP/1.1 404"), "{answers}");
+}

@@ -57,7 +57,7 @@ async fn build(door: &Door, order: &BuildSystemImage, events: &mpsc::Sender<Buil
     let packages = if order.locked { Packages::Locked } else { Packages::Preferred };
     match artifact::system::build(&door.supervisor.node.images, &order.name, packages, progress).await {
         Ok(built) => BuildEvent::Done(built),
-        Err(error) => BuildEvent::Failed(BuildFailure { message: crate::sandbox::chain(&error) }),
+        Err(error) => BuildEvent::Failed(BuildFailure { message: wire::causes::chain(&error) }),
     }
 }
 
@@ -68,7 +68,7 @@ pub async fn prune(
 ) -> Result<Json<Pruned>, Refusal> {
     let pruning = tokio::task::spawn_blocking(move || door.supervisor.prune(&order));
     let failed = |error: &dyn std::error::Error| {
-        Refusal(NodeError::new(NodeErrorCode::Internal, crate::sandbox::chain(error)))
+        Refusal(NodeError::new(NodeErrorCode::Internal, wire::causes::chain(error)))
     };
     match pruning.await {
         Ok(Ok(pruned)) => Ok(Json(pruned)),

@@ -16,7 +16,7 @@ impl From<NodeError> for Refusal {
 
 impl From<engine::Error> for Refusal {
     fn from(error: engine::Error) -> Self {
-        Self(NodeError::new(NodeErrorCode::EngineFailed, crate::sandbox::chain(&error)))
+        Self(NodeError::new(NodeErrorCode::EngineFailed, wire::causes::chain(&error)))
     }
 }
 

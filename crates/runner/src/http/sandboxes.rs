@@ -75,7 +75,7 @@ async fn guest_view(door: &Door, id: &SandboxId) -> serde_json::Value {
         match connection.ask(&Request::Status).await {
             Ok(Done::Status(status)) => serde_json::to_value(status).map_err(|error| error.to_string()),
             Ok(other) => Err(format!("the agent answered {other:?}")),
-            Err(error) => Err(crate::sandbox::chain(&error)),
+            Err(error) => Err(wire::causes::chain(&error)),
         }
     };
     let answer = tokio::time::timeout(INSPECT_GUEST_BOUND, ask).await;

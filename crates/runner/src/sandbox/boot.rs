@@ -10,11 +10,11 @@ use wire::guest::{Done, ExecCause, ExecEnd, Request};
 use wire::node::StepTime;
 use wire::sandbox::{HttpProbe, Probe};
 
-use super::chain;
 use super::record::{Phase, Record};
 use super::talk::Talk;
 use crate::guest::{Connection, GuestError};
 use crate::node::Node;
+use wire::causes::chain;
 
 /// Beyond the time for the ready check, the agent may take so long to start it and to answer.
 const GRACE: Duration = Duration::from_secs(45);

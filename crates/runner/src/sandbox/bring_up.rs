@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use engine::{Machine, MachineSpec};
 use wire::node::StepTime;
 
-use super::chain;
 use super::dial::dial;
 use super::record::Record;
 use crate::guest::Connection;
 use crate::node::Node;
+use wire::causes::chain;
 
 /// A fresh agent has so long to listen and to be claimed.
 const AGENT_START_BOUND: Duration = Duration::from_secs(30);

@@ -6,12 +6,12 @@ use std::time::Duration;
 use engine::Machine;
 use wire::guest::{Claim, GENERATION, NodeHello};
 
-use super::chain;
 use super::diagnosis::diagnose;
 use super::lifecycle::Event;
 use super::record::Record;
 use crate::guest::Connection;
 use crate::node::Node;
+use wire::causes::chain;
 
 /// Below this share of a sandbox's memory, its agent starts to kill: one part in so many.
 const MEMORY_RESERVE_PART: u64 = 32;

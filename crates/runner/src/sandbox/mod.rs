@@ -16,15 +16,3 @@ mod dial;
 mod stop;
 mod tear_down;
 mod waits;
-
-/// An error and all its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
-}

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use wire::id::SandboxId;
 
-use super::chain;
 use super::lifecycle::Event;
 use crate::node::Node;
+use wire::causes::chain;
 
 /// Between two attempts to take down what would not go: doubled each time, up to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));

@@ -194,6 +194,21 @@ pub struct Exec {
     pub id: Option<String>,
 }
 
+impl Exec {
+    /// This, as the sandbox's user in its workdir, without input, a bound or an id.
+    pub fn of(command: Command) -> Self {
+        Self {
+            command,
+            cwd: None,
+            env: BTreeMap::new(),
+            user: None,
+            timeout_ms: None,
+            stdin: false,
+            id: None,
+        }
+    }
+}
+
 /// A command line, with or without a shell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

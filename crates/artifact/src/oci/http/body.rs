@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, Incoming};
 use tokio::time::Instant;
 
-use crate::oci::failure::{Trouble, chain, invalid};
+use crate::oci::failure::{Trouble, invalid};
 use crate::oci::settings::Patience;
 
 /// A body that is still coming.
@@ -38,8 +38,9 @@ impl Body {
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Trouble> {
         loop {
             let Some(frame) = self.frame().await? else { return Ok(None) };
-            let frame = frame
-                .map_err(|error| Trouble::passing(format!("{} broke off: {}", self.place, chain(&error))))?;
+            let frame = frame.map_err(|error| {
+                Trouble::passing(format!("{} broke off: {}", self.place, wire::causes::chain(&error)))
+            })?;
             if let Ok(bytes) = frame.into_data() {
                 self.window_bytes += bytes.len() as u64;
                 return Ok(Some(bytes));

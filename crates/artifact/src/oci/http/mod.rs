@@ -26,7 +26,7 @@ pub(crate) use retry::{Retries, pause_asked};
 use self::connect::{ConnectError, Connector};
 use self::tls::Tls;
 use super::Settings;
-use super::failure::{Pulled, Trouble, causes, chain, refused};
+use super::failure::{Pulled, Trouble, causes, refused};
 
 /// Redirects followed for one request.
 const REDIRECTS_MAX: usize = 5;
@@ -198,6 +198,6 @@ fn trouble(place: &str, error: &(dyn StdError + 'static)) -> Trouble {
     match causes(error).find_map(|cause| cause.downcast_ref::<ConnectError>()) {
         Some(ConnectError::Refused(message)) => refused(message).into(),
         Some(ConnectError::Failed(message)) => Trouble::passing(message),
-        None => Trouble::passing(format!("{place} broke off: {}", chain(error))),
+        None => Trouble::passing(format!("{place} broke off: {}", wire::causes::chain(error))),
     }
 }

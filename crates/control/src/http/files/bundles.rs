@@ -68,7 +68,7 @@ pub async fn read_files(
             Ok(Some(piece)) => Ok(Some((piece, Some(answer)))),
             Ok(None) => Ok(Some((tail(&answer.boundary), None))),
             Err(error) => {
-                tracing::warn!(error = crate::http::chain(&error), "an answer that had begun is cut off");
+                tracing::warn!(error = wire::causes::chain(&error), "an answer that had begun is cut off");
                 Err(error)
             }
         }

@@ -62,7 +62,7 @@ pub async fn read_file(
         match reading.next().await {
             Ok(piece) => Ok(piece.map(|piece| (piece, reading))),
             Err(error) => {
-                tracing::warn!(error = crate::http::chain(&error), "an answer that had begun is cut off");
+                tracing::warn!(error = wire::causes::chain(&error), "an answer that had begun is cut off");
                 Err(error)
             }
         }

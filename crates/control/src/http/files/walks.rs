@@ -57,7 +57,7 @@ async fn answer(app: App, caller: Caller, id: SandboxId, walk: Walk) -> Result<R
             Ok(Told::NothingYet) => Ok(Some((Bytes::from_static(b" "), Some(walking)))),
             Ok(Told::Last(bytes)) => Ok(Some((bytes, None))),
             Err(error) => {
-                tracing::warn!(error = crate::http::chain(&error), "an answer that had begun is cut off");
+                tracing::warn!(error = wire::causes::chain(&error), "an answer that had begun is cut off");
                 Err(error)
             }
         }
