@@ -1,6 +1,7 @@
 //! The way to a port of a sandbox: a connection that somebody with more rights made, and lends us.
 
 mod local;
+mod prompt;
 
 use std::pin::Pin;
 use std::time::Duration;

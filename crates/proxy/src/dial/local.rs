@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use wire::ingress::{ANSWER_BYTES_MAX, Dial as Order, DialAnswer, DialRefusal, DialRefusalCode, Route};
 
+use super::prompt::Prompt;
 use super::{Dial, Dialling, Lease, Line};
 
 /// What the node may take longer than it was to wait.
@@ -98,7 +99,7 @@ fn line(descriptor: OwnedFd, link: UnixStream) -> io::Result<Line> {
     let stream = std::net::TcpStream::from(descriptor);
     stream.set_nonblocking(true)?;
     let lease: Lease = Box::pin(ended(link));
-    Ok(Line { wire: Box::new(TcpStream::from_std(stream)?), lease })
+    Ok(Line { wire: Box::new(Prompt::new(TcpStream::from_std(stream)?)), lease })
 }
 
 /// The node says no more on this link; it can only end it.
