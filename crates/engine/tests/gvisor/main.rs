@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use engine::gvisor::Gvisor;
 use engine::{Error, Owned};
-use lab::{Lab, WAIT, kill};
+use lab::{Lab, WAIT, kill, stop};
 
 /// How soon the end of a process must be told, on a loaded host.
 const SOON: Duration = Duration::from_secs(10);
@@ -78,6 +78,22 @@ async fn the_end_of_a_sandbox_is_told_with_its_cause() {
     assert!(exit.evidence.contains("signal 9"), "{}", exit.evidence);
     assert!(lab.engine.find(&machine.id).await.unwrap().is_none());
     assert!(matches!(lab.engine.dial_agent(&machine, WAIT).await, Err(Error::Ended { .. })));
+    lab.engine.down(&machine.id).await.unwrap();
+    lab.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sandbox_without_its_file_server_ends_instead_of_hanging() {
+    let lab = Lab::new();
+    let machine = lab.up().await;
+    let servers = lab.file_servers(&machine.id);
+    assert_eq!(servers.len(), 1);
+    // runsc mostly notices by itself; not if the file server ends before the two have met.
+    stop(pid_of(&lab, &machine).await);
+    kill(servers[0]);
+    assert!(matches!(lab.engine.dial_agent(&machine, WAIT).await, Err(Error::Ended { .. })));
+    let exit = tokio::time::timeout(SOON, machine.exited()).await.unwrap();
+    assert!(exit.evidence.starts_with("its file server ended; "), "{exit:?}");
     lab.engine.down(&machine.id).await.unwrap();
     lab.end().await;
 }
