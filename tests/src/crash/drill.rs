@@ -74,7 +74,9 @@ impl Drill {
         self.kill(plan.victim, doomed.as_deref());
         self.release(plan.moment);
         self.bring_back().await;
-        let answer = tokio::time::timeout(SOON, under_way.answer).await.expect("the request is answered");
+        let Ok(answer) = tokio::time::timeout(SOON, under_way.answer).await else {
+            panic!("{}\nthe request is not answered: {plan}", self.seen().await);
+        };
         let answer = answer.expect("the request does not panic");
         self.judge(plan, doomed, under_way.id, answer).await;
         self.look_at_the_bystander().await;
@@ -209,8 +211,7 @@ impl Drill {
                 break;
             }
             if began.elapsed() >= SOON {
-                let (log, seen) = (self.site.log(), self.seen().await);
-                panic!("{log}\n{seen}\nthe bystander does not answer, the last was {answer:?}");
+                panic!("{}\nthe bystander does not answer, the last was {answer:?}", self.seen().await);
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -221,13 +222,13 @@ impl Drill {
 
     /// Where everything is when nothing goes on.
     async fn seen(&self) -> String {
-        let shown = tokio::time::timeout(SOON, self.api.get(&format!("/v1/sandbox/{}", self.keeper))).await;
+        let shown = tokio::time::timeout(SOON, self.api.get("/v1/sandboxes?page-size=100")).await;
         let server = self.server.as_ref();
         let parts = ["node", "control"].map(|part| (part, server.and_then(|server| server.part(part))));
         let stacks =
             parts.map(|(part, pid)| format!("{part}:\n{}", pid.map(host::stacks).unwrap_or_default()));
         let stacks = stacks.concat();
-        format!("{shown:?}\n{stacks}")
+        format!("{}\n{stacks}\n{shown:?}", self.site.log())
     }
 
     /// What was acknowledged must be so, and what was not must be whole or not at all.

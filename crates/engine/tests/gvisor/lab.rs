@@ -88,9 +88,12 @@ impl Lab {
 
     /// The process numbers of a sandbox's file servers.
     pub fn file_servers(&self, id: &SandboxId) -> Vec<i32> {
-        processes(|arguments| {
-            arguments.contains(&"gofer") && arguments.iter().any(|argument| argument.contains(id.as_str()))
-        })
+        runsc_processes("gofer", id)
+    }
+
+    /// The process numbers of a sandbox's kernels, which are to be.
+    pub fn kernels(&self, id: &SandboxId) -> Vec<i32> {
+        runsc_processes("boot", id)
     }
 
     pub fn kill_launcher(&self) {
@@ -165,6 +168,11 @@ pub fn fresh_id() -> SandboxId {
     let mut entropy = [0; ENTROPY_BYTES];
     getrandom::fill(&mut entropy).unwrap();
     SandboxId::from_entropy(entropy)
+}
+
+fn runsc_processes(role: &str, id: &SandboxId) -> Vec<i32> {
+    let is_its = |arguments: &[&str]| arguments.iter().any(|argument| argument.contains(id.as_str()));
+    processes(|arguments| arguments.contains(&role) && is_its(arguments))
 }
 
 pub fn kill(pid: i32) {
