@@ -230,6 +230,12 @@ impl Supervisor {
         Ok((connection.ok_or_else(|| ending(&handle.observed()))?, talking))
     }
 
+    /// What others hold of a sandbox, if it is here.
+    pub(crate) async fn find(&self, id: &SandboxId) -> Option<Handle> {
+        self.attend(id).await;
+        self.get(id)
+    }
+
     /// Removes images and layers that neither control nor a sandbox of this node needs, or says which those would be.
     ///
     /// # Errors
