@@ -24,6 +24,7 @@ mod fleet;
 mod http;
 pub mod keys;
 mod nodes;
+mod pauses;
 mod pepper;
 mod placement;
 mod private_file;

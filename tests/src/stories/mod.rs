@@ -10,6 +10,7 @@ pub mod files;
 pub mod life;
 pub mod limits;
 pub mod operations;
+pub mod pause;
 pub mod processes;
 pub mod pty;
 mod sse;
