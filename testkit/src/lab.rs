@@ -180,6 +180,7 @@ impl Lab {
         let runner = Runner::open(runner::Config {
             id: NodeId::from_entropy([1; 20]),
             records_dir: self.dir.path().join("records"),
+            paused_dir: self.dir.path().join("paused"),
             puller: Puller::open(images.clone(), self.builder.registries.clone(), unpacker)?,
             images,
             engine: self.kind.open(self.dir.path(), self.faults.clone())?,
@@ -284,6 +285,7 @@ impl Lab {
             workdir: image.config.working_dir,
             user: image.config.user,
             boot: Some(boot),
+            auto_pause: false,
         };
         supervisor.put(id.clone(), PutSandbox { generation: 1, spec }).await
     }

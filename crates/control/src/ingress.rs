@@ -7,14 +7,14 @@ use wire::ingress::{Route, RouteQuery};
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::record::SandboxRecord;
-use crate::sandboxes;
+use crate::{pauses, sandboxes};
 
 /// The variable by which an image, a template or a sandbox's maker says which port its app listens on.
 const PORT_VARIABLE: &str = "PORT";
 
 /// Where a request of this team goes; waits, bounded, for a sandbox that is about to run.
 pub async fn route(fleet: &Fleet, team: &TeamId, query: &RouteQuery) -> Result<Route> {
-    let node = sandboxes::ready(fleet, team, &query.sandbox).await?;
+    let node = pauses::ready(fleet, team, &query.sandbox).await?;
     let port = match query.port {
         Some(port) => port,
         None => own_port(&sandboxes::owned(fleet, team, &query.sandbox).await?)?,

@@ -25,6 +25,7 @@ mod http;
 mod ingress;
 pub mod keys;
 mod nodes;
+mod pauses;
 mod pepper;
 mod placement;
 mod private_file;

@@ -7,6 +7,7 @@
 pub mod capacity;
 pub mod graves;
 pub mod guest;
+pub mod keep;
 pub mod leaks;
 pub mod node;
 pub mod room;
@@ -41,6 +42,8 @@ pub struct Config {
     pub id: NodeId,
     /// Where its records are kept.
     pub records_dir: PathBuf,
+    /// Where sandboxes are kept that are paused; on the same disk.
+    pub paused_dir: PathBuf,
     /// What sandboxes start from.
     pub images: Images,
     /// What fetches more of them.

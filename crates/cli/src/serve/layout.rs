@@ -14,6 +14,7 @@
 //!     id                   the node's id
 //!     lock                 held while a node works here
 //!     records/             one JSON file a sandbox
+//!     paused/              one directory a sandbox that is paused: its memory and files
 //!     images/              one directory an image
 //!     engine/              disks and bundles of machines
 //! R/                       /run/atoll/<instance>: short, and gone after a reboot

@@ -41,6 +41,7 @@ struct Orders {
     ports_socket: PathBuf,
     ports_gid: Option<u32>,
     records_dir: PathBuf,
+    paused_dir: PathBuf,
     images_dir: PathBuf,
     engine_dir: PathBuf,
     engine_run_dir: PathBuf,
@@ -79,6 +80,7 @@ pub fn give_orders(
         ports_socket: layout.ports_socket(),
         ports_gid: super::ingress::uid(settings),
         records_dir: layout.node_dir("records"),
+        paused_dir: layout.node_dir("paused"),
         images_dir: layout.node_dir("images"),
         engine_dir: layout.node_dir("engine"),
         engine_run_dir,
@@ -118,6 +120,7 @@ pub async fn run(orders: &Path) -> Result<()> {
     let runner = Runner::open(runner::Config {
         id: orders.id.clone(),
         records_dir: orders.records_dir.clone(),
+        paused_dir: orders.paused_dir.clone(),
         puller: Puller::open(images.clone(), orders.registries.clone(), unpacker())?,
         images,
         engine: open_engine(&orders, faults.clone())?,
