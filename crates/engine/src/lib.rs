@@ -235,6 +235,19 @@ impl Engine {
         }
     }
 
+    /// A new byte stream to what listens on a TCP port of the machine, waiting for it, `bound` at most. The agent's own
+    /// port is like any other here.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with [`std::io::ErrorKind::ConnectionRefused`] when nobody listened to the end; [`Error::Timeout`]
+    /// when nothing answered at all.
+    pub async fn dial_port(&self, id: &SandboxId, port: u16, bound: Duration) -> Result<Stream, Error> {
+        match self {
+            Self::Gvisor(engine) => engine.dial_port(id, port, bound).await,
+            Self::Fake(engine) => engine.dial_port(id, port, bound).await,
+        }
+    }
+
     /// Everything on the host that belongs to machines of this engine.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ pub mod sandbox;
 pub mod supervisor;
 
 mod http;
+mod ports;
 
 use std::future::Future;
 use std::io;
@@ -104,6 +105,11 @@ impl Runner {
             result = serving => result,
             () = shutdown => Ok(()),
         }
+    }
+
+    /// Lends the ingress connections to ports of sandboxes, for as long as this runs.
+    pub async fn lend_ports(&self, listener: UnixListener) {
+        ports::lend(self.supervisor.clone(), listener).await;
     }
 
     /// Ends what no sandbox needs any more. Sandboxes that run go on.

@@ -340,6 +340,12 @@ impl Supervisor {
         woken.map(|connection| (connection, talking)).ok_or_else(asleep)
     }
 
+    /// What others hold of a sandbox, if it is here.
+    pub(crate) async fn find(&self, id: &SandboxId) -> Option<Handle> {
+        self.attend(id).await;
+        self.get(id)
+    }
+
     /// Removes images and layers that neither control nor a sandbox of this node needs, or says which those would be.
     ///
     /// # Errors

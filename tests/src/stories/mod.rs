@@ -7,6 +7,7 @@ pub mod crash;
 pub mod events;
 pub mod exec;
 pub mod files;
+pub mod ingress;
 pub mod life;
 pub mod limits;
 pub mod operations;

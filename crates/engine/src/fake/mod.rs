@@ -14,6 +14,7 @@
 mod agent;
 mod layout;
 mod machine;
+mod ports;
 mod processes;
 #[cfg(test)]
 mod tests;
@@ -272,6 +273,15 @@ impl Fake {
             exit = machine.exited() => Err(Error::Ended { evidence: exit.evidence }),
             () = tokio::time::sleep(bound) => Err(Error::Timeout { what: "the agent's start", bound }),
         }
+    }
+
+    /// As [`crate::Engine::dial_port`]: a port of the host's loopback interface, if it is a process of this machine that
+    /// listens there.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn dial_port(&self, id: &SandboxId, port: u16, bound: Duration) -> Result<Stream, Error> {
+        ports::dial(&self.layout.place(id), port, bound).await.map(Stream::Tcp)
     }
 
     /// As [`crate::Engine::owned`].
