@@ -87,7 +87,11 @@ async fn try_capture(
         }
         (None, None) => return Err(NodeError::new(NodeErrorCode::EngineFailed, "its machine has ended")),
     };
-    part(&farewell.0, talk).await?;
+    // Of a machine that has died nobody hears any more.
+    tokio::select! {
+        parted = part(&farewell.0, talk) => parted?,
+        exit = ended(machine) => return Err(NodeError::new(NodeErrorCode::EngineFailed, exit.evidence)),
+    }
     drop(farewell);
     let draft = kept(node, &record.id, |keep, id| keep.draft(id)).await?;
     let written = node.engine.checkpoint(&record.id, &draft).await;
