@@ -109,14 +109,15 @@ async fn the_ingress_is_a_user_of_its_own_believed_by_its_authority_and_comes_ba
     let server = serve(&site, &["--domain", "apps.test"]);
     let name = "sbx-hhhhhhhhhhhhhhhhhhhh-80.apps.test";
     let (_, port) = server.ingress().split_once(':').unwrap();
-    let mut curl = std::process::Command::new("curl");
-    curl.args(["--silent", "--show-error", "--max-time", "60", "--cacert"])
-        .arg(site.data().join("tls/ca.pem"));
-    curl.args(["--write-out", " %{http_code}", "--resolve", &format!("{name}:{port}:127.0.0.1")]);
-    curl.arg("--header")
-        .arg(format!("authorization: {}", server.key()))
-        .arg(format!("https://{name}:{port}/"));
-    let mut asked = || stdout(&curl.output().expect("curl is installed"));
+    let asked = || {
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["--silent", "--show-error", "--max-time", "60", "--cacert"])
+            .arg(site.data().join("tls/ca.pem"))
+            .args(["--write-out", " %{http_code}", "--resolve", &format!("{name}:{port}:127.0.0.1")])
+            .args(["--header", &format!("authorization: {}", server.key())])
+            .arg(format!("https://{name}:{port}/"));
+        stdout(&curl.output().expect("curl is installed"))
+    };
     assert!(asked().ends_with(" 404"), "{}", asked());
     let user = |role: &str| {
         let pid = server.part(role).expect("it runs").as_raw_nonzero();
