@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 
 GO_ON = threading.Event()
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -85,7 +86,14 @@ class App(BaseHTTPRequestHandler):
                 return
 
 
-server = ThreadingHTTPServer(("0.0.0.0", int(sys.argv[1])), App)
+class Server(ThreadingHTTPServer):
+    def server_bind(self):
+        # Without the question after our own name, which nobody answers here.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "app", self.server_address[1]
+
+
+server = Server(("0.0.0.0", int(sys.argv[1])), App)
 with open("port.new", "w") as file:
     file.write(str(server.server_address[1]))
 os.rename("port.new", "port")

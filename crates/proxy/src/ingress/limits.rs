@@ -52,7 +52,7 @@ impl Default for Limits {
             head_wait: Duration::from_secs(30),
             body_idle: Duration::from_secs(60),
             untaken_wait: Duration::from_secs(60),
-            port_wait: Duration::from_secs(5),
+            port_wait: Duration::from_secs(15),
             answer_wait: Duration::from_secs(30 * 60),
             upstream_idle: Duration::from_secs(1),
             drain: Duration::from_secs(5),

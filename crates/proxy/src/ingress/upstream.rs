@@ -199,8 +199,10 @@ pub fn is_grpc(headers: &HeaderMap) -> bool {
 fn no_connection(route: &Route, refusal: DialRefusal, waited: Duration) -> Refusal {
     let Route { sandbox, port, .. } = route;
     match refusal.code {
+        // It ran when control was asked a moment ago; whoever asks again is told what became of it, or wakes it.
         DialRefusalCode::Gone => {
-            Refusal::new(StatusCode::GONE, "sandbox_deleting", format!("sandbox {sandbox} is going away"))
+            let message = format!("sandbox {sandbox} does not run any more; ask again to learn why");
+            Refusal::passing(StatusCode::SERVICE_UNAVAILABLE, "sandbox_not_ready", message)
         }
         DialRefusalCode::NotListening => {
             let seconds = waited.as_secs();
