@@ -128,7 +128,7 @@ async fn the_ingress_is_a_user_of_its_own_believed_by_its_authority_and_comes_ba
     }
     server.kill("ingress");
     // Whoever comes meanwhile waits in the queue, or was heard by the one that was killed.
-    eventually("it is there again", async || asked().ends_with(" 404")).await;
+    eventually("it is there again", || std::future::ready(asked().ends_with(" 404"))).await;
     server.stop();
 }
 

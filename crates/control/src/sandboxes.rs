@@ -364,6 +364,7 @@ mod tests {
         };
         let from = Serving { template, digest: Digest::from_sha256([1; 32]), config };
         let order = Order {
+            auto_pause: false,
             template_name: "t".into(),
             vcpu: Some(4),
             memory_mib: None,

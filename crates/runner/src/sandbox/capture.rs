@@ -25,7 +25,7 @@ const DRAIN_BOUND: Duration = Duration::from_millis(500);
 /// The agent has so long to part what goes on from those who wait for it, and to hang up.
 const PART_BOUND: Duration = Duration::from_secs(10);
 /// A machine whose checkpoint failed has so long to be seen to have ended of it.
-const EXIT_GRACE: Duration = Duration::from_secs(3);
+const EXIT_GRACE: Duration = Duration::from_secs(1);
 /// Steps between the engine's own: it is as durable as it will be.
 const KEPT: &str = "kept";
 /// … and its compute is gone.
