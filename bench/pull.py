@@ -140,6 +140,8 @@ def atoll_once(address, work):
     data = tempfile.mkdtemp(dir=work)
     os.chmod(data, 0o755)
     flags = ["--registry-plain-http", address, "--registry-allow-private", "127.0.0.0/8"]
+    # The first start of a new data directory would make Debian's own template beside it.
+    flags += ["--system-templates", "false"]
     with kit.server(*flags, data_dir=data, template=None) as connect:
         client = connect()
 
@@ -149,7 +151,7 @@ def atoll_once(address, work):
             while (seen := client.call("GET", f"/v1/template/{template['id']}"))["state"] != "ready":
                 if seen["state"] == "failed" or time.monotonic() > deadline:
                     raise RuntimeError(f"the template is {seen}")
-                time.sleep(0.005)
+                time.sleep(0.02)
             sync(data)
 
         milliseconds, _ = kit.timed(pull)

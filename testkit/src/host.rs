@@ -49,6 +49,16 @@ pub fn sweep(site: &Site) {
 /// The kernel has so long to let go of the groups of killed processes.
 const SWEEP_BOUND: Duration = Duration::from_secs(10);
 
+/// Where the threads of a process wait in the kernel, one a line.
+pub fn stacks(pid: Pid) -> String {
+    let tasks = entries(format!("/proc/{}/task", pid.as_raw_nonzero()).into());
+    let line = |task: PathBuf| {
+        let read = |file| fs::read_to_string(task.join(file)).unwrap_or_default().replace('\n', " ");
+        format!("{} in {}: {}\n", read("comm"), read("wchan"), read("stack"))
+    };
+    tasks.into_iter().map(line).collect()
+}
+
 /// Something that is there because of a site.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Trace {

@@ -96,6 +96,11 @@ impl Client {
         self.send(Method::POST, path, &headers, body.to_string().into()).await
     }
 
+    /// `PATCH` with JSON.
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::PATCH, path, &[("content-type", "application/json")], body.to_string().into()).await
+    }
+
     /// `POST` of raw bytes.
     pub async fn post_bytes(&self, path: &str, body: impl Into<Bytes>) -> Answer {
         self.send(Method::POST, path, &[("content-type", "application/octet-stream")], body.into()).await

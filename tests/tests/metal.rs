@@ -12,5 +12,6 @@ tests::stories! { testkit::machines::Kind::Gvisor =>
     limits::nothing_outside_can_be_reached,
     limits::the_inside_sees_its_own_size_and_no_other,
     limits::a_launcher_that_is_killed_takes_no_sandbox_with_it,
+    templates::what_an_image_starts_runs_in_its_sandboxes_until_the_template_says_otherwise,
     limits::an_agent_that_is_killed_ends_its_sandbox_with_a_reason,
 }

@@ -9,6 +9,7 @@
 //!   recipes/<64 hex digits>     "sha256:…", the image last built from the recipe with this key
 //!   manifests/<64 hex digits>   "sha256:…", the image made of the layers that this manifest lists, and a line for each of them
 //!   blobs/<64 hex digits>       a layer as its registry stores it, whole; the name is its SHA-256
+//!   blobs/from/<…>-<…>          empty: its registry (SHA-256 of its name) has sent us that layer itself
 //!   blobs/partial/<…>-<…>       the beginning of one, named by it and by where it comes from; locked while it grows
 //!   tmp/draft-<pid>-<n>/        an image being made; locked (flock) by its maker for as long as it lives
 //! ```

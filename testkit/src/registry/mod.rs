@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use artifact::oci::Settings;
 use artifact::oci::settings::Patience;
-use http::Response;
+use http::{Method, Response};
 use serde_json::json;
 use wire::image::Digest;
 
@@ -255,8 +255,9 @@ impl Registry {
         self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How often it was asked for something whose path has this part in it.
+    /// How often it was asked for something whose path has this part in it; not only whether it is there.
     pub fn count(&self, part: &str) -> usize {
-        self.requests().iter().filter(|asked| asked.uri.path().contains(part)).count()
+        let is_for = |asked: &&Asked| asked.method != Method::HEAD && asked.uri.path().contains(part);
+        self.requests().iter().filter(is_for).count()
     }
 }

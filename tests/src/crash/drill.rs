@@ -70,11 +70,13 @@ impl Drill {
         self.hold(plan.moment);
         let under_way = self.start(plan.operation);
         self.wait_for(plan.moment, &under_way).await;
-        let doomed = under_way.id.clone().or_else(|| victims::newest(&self.site));
+        let doomed = under_way.id.clone().or_else(|| victims::newest(&self.site, &self.known()));
         self.kill(plan.victim, doomed.as_deref());
         self.release(plan.moment);
         self.bring_back().await;
-        let answer = tokio::time::timeout(SOON, under_way.answer).await.expect("the request is answered");
+        let Ok(answer) = tokio::time::timeout(SOON, under_way.answer).await else {
+            panic!("{}\nthe request is not answered: {plan}", self.seen().await);
+        };
         let answer = answer.expect("the request does not panic");
         self.judge(plan, doomed, under_way.id, answer).await;
         self.look_at_the_bystander().await;
@@ -137,6 +139,11 @@ impl Drill {
         };
         let api = self.api.clone();
         UnderWay { id, answer: tokio::spawn(async move { api.attempt(method, &path, body).await }) }
+    }
+
+    /// Those that were there before.
+    fn known(&self) -> Vec<&String> {
+        self.spare.iter().chain([&self.keeper]).collect()
     }
 
     fn hold(&self, moment: Moment) {
@@ -203,13 +210,25 @@ impl Drill {
             {
                 break;
             }
-            let late = began.elapsed() >= SOON;
-            assert!(!late, "the bystander does not answer, the last was {answer:?}\n{}", self.site.log());
+            if began.elapsed() >= SOON {
+                panic!("{}\nthe bystander does not answer, the last was {answer:?}", self.seen().await);
+            }
             tokio::time::sleep(LOOK).await;
         }
         if started.is_some_and(|started| self.starts.returned(started.elapsed())) {
             self.starts.started_empty(empty_start().await);
         }
+    }
+
+    /// Where everything is when nothing goes on.
+    async fn seen(&self) -> String {
+        let shown = tokio::time::timeout(SOON, self.api.get("/v1/sandboxes?page-size=100")).await;
+        let server = self.server.as_ref();
+        let parts = ["node", "control"].map(|part| (part, server.and_then(|server| server.part(part))));
+        let stacks =
+            parts.map(|(part, pid)| format!("{part}:\n{}", pid.map(host::stacks).unwrap_or_default()));
+        let stacks = stacks.concat();
+        format!("{}\n{stacks}\n{shown:?}", self.site.log())
     }
 
     /// What was acknowledged must be so, and what was not must be whole or not at all.
@@ -301,7 +320,7 @@ impl Drill {
     /// Everything comes to rest, and what is on the host belongs to what lives.
     async fn look_for_leaks(&mut self) {
         let began = Instant::now();
-        let known: Vec<String> = self.spare.iter().cloned().chain([self.keeper.clone()]).collect();
+        let known: Vec<String> = self.known().into_iter().cloned().collect();
         loop {
             let items = self.listed().await;
             // Nobody was told of those: their create was not acknowledged.

@@ -59,7 +59,7 @@ use Victim::{Control, Engine, Gofer, Launcher, Node, Server};
 /// The steps of a create before there is a machine.
 const BEFORE: [&str; 6] = ["recorded", "directory", "image", "disk", "network", "bundle"];
 /// The steps of a create once there is one.
-const AFTER: [&str; 3] = ["machine", "agent", "running"];
+const AFTER: [&str; 4] = ["machine", "dialled", "agent", "running"];
 /// The steps of a delete.
 const ENDING: [&str; 4] = ["deleting", "killed", "freed", "deleted"];
 /// Processes of the server.

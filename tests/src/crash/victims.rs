@@ -28,11 +28,11 @@ pub fn gofer(site: &Site, id: &str) -> Option<Pid> {
     find(|arguments| arguments.contains(&"gofer") && arguments.iter().any(|word| word.contains(&bundle)))
 }
 
-/// The sandbox whose bring-up began last.
-pub fn newest(site: &Site) -> Option<String> {
+/// The sandbox whose bring-up began last, if it is none of those that are known.
+pub fn newest(site: &Site, known: &[&String]) -> Option<String> {
     let bundles = fs::read_dir(site.data().join("node/engine/bundles")).into_iter().flatten().flatten();
     let newest = bundles.max_by_key(|entry| entry.metadata().and_then(|data| data.created()).ok())?;
-    newest.file_name().into_string().ok()
+    newest.file_name().into_string().ok().filter(|id| !known.contains(&id))
 }
 
 fn find(such: impl Fn(&[&str]) -> bool) -> Option<Pid> {

@@ -1,5 +1,6 @@
 //! Templates of images from a registry, and what becomes of those images.
 
+use std::fs;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use testkit::lab::{Builder, Lab, eventually};
 use testkit::registry::{Fault, Image, Layer, Registry};
 use tokio::sync::Notify;
 
-use super::shown;
+use super::{run, shown};
 use crate::id_of;
 
 /// An image of a few files, in two layers.
@@ -122,5 +123,58 @@ pub async fn an_image_goes_after_the_last_template_and_the_last_sandbox_that_nee
     lab.api.delete(&format!("/v1/sandbox/{sandbox}")).await.expect(204);
     assert_eq!(kinds(&prune(&lab).await), ["image", "layer", "layer"]);
     assert_eq!(prune(&lab).await["items"], json!([]));
+    lab.end().await;
+}
+
+/// Debian's static busybox, with a web server that is started with it.
+fn service() -> Image {
+    let programs = Layer::new()
+        .program("bin/busybox", fs::read("/bin/busybox").expect("busybox-static is installed"))
+        .symlink("bin/sh", "busybox")
+        .file("etc/passwd", "root:x:0:0::/root:/bin/sh\nweb:x:33:33::/srv:/bin/sh\n");
+    let script = "busybox id -u > /tmp/seen; echo $GREETING >> /tmp/seen; pwd >> /tmp/seen\n\
+                  exec busybox httpd -f -p $PORT -h /tmp\n";
+    Image::new()
+        .layer(programs)
+        .layer(Layer::new().dir("srv").program("bin/serve", format!("#!/bin/sh\n{script}")))
+        .env("PORT", "8080")
+        .env("GREETING", "hello")
+        .user("web")
+        .workdir("/srv")
+        .entrypoint(&["/bin/serve"])
+}
+
+/// What a page of a service inside says.
+async fn page(lab: &Lab, sandbox: &str, address: &str) -> Value {
+    run(lab, sandbox, &format!("busybox wget -q -O - http://127.0.0.1:{address}")).await["stdout"].clone()
+}
+
+pub async fn what_an_image_starts_runs_in_its_sandboxes_until_the_template_says_otherwise(lab: Builder) {
+    let registry = Registry::start().await;
+    registry.push("me/web:v1", &service());
+    let lab = lab_at(&registry, lab).await;
+    let ready = |port: u16| json!({ "http": { "port": port, "path": "/seen" }, "timeout_seconds": 120 });
+    let uri = format!("{}/me/web:v1", registry.address());
+    let id = create(&lab, json!({ "name": "web", "uri": uri, "ready_check": ready(8080) })).await;
+    let make = async || lab.api.post("/v1/sandbox", json!({ "template_name": "web" })).await;
+    let first = id_of(&make().await.expect(201).json());
+    assert_eq!(page(&lab, &first, "8080/seen").await, "33\nhello\n/srv\n");
+
+    // A new version is for new sandboxes.
+    let start = "echo $GREETING again > /tmp/seen; exec busybox httpd -f -p 9090 -h /tmp";
+    let changes =
+        json!({ "start_cmd": start, "ready_check": ready(9090), "env_vars": { "GREETING": "good day" } });
+    lab.api.patch(&format!("/v1/template/{id}"), changes).await.expect(204);
+    let second = id_of(&make().await.expect(201).json());
+    assert_eq!(page(&lab, &second, "9090/seen").await, "good day again\n");
+    assert_eq!(page(&lab, &first, "8080/seen").await, "33\nhello\n/srv\n");
+
+    // One that does not come up fails the create with what it said.
+    lab.api
+        .patch(&format!("/v1/template/{id}"), json!({ "start_cmd": "echo no such luck; exit 3" }))
+        .await
+        .expect(204);
+    let failed = make().await.expect(500).json();
+    assert!(failed["message"].as_str().unwrap().contains("no such luck"), "{failed}");
     lab.end().await;
 }

@@ -1,9 +1,12 @@
 //! What registries want to see, and what they are not shown.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use artifact::oci::Settings;
+use testkit::lab::eventually;
 use testkit::registry::{Authority, Fault, Gate, Image, Layer, Registry};
+use tokio::sync::Notify;
 use wire::node::PullFailureCode;
 
 use crate::desk::{Desk, basic, refusal};
@@ -60,12 +63,7 @@ async fn what_proves_who_asks_stays_with_the_host_it_is_for() {
         let to = format!("{}/v2/me/it/blobs/{layer}", elsewhere.url());
         registry.fault(layer.as_str(), 1, Fault::Redirect(to));
     }
-    let both = Settings {
-        plain_http: [registry.settings().plain_http, elsewhere.settings().plain_http].concat(),
-        allow_private: [registry.settings().allow_private, elsewhere.settings().allow_private].concat(),
-        ..registry.settings()
-    };
-    let desk = Desk::new(both);
+    let desk = Desk::new(both(&registry, &elsewhere));
     desk.pull_as(&format!("{}/me/it:v1", registry.address()), basic("me", "s3cret")).await.unwrap();
     let asked = elsewhere.requests();
     assert_eq!(asked.len(), 2);
@@ -133,4 +131,78 @@ async fn a_registry_must_be_allowed_to_be_private_plain_or_signed_by_others() {
     let error =
         artifact::pull::Puller::open(images, missing, vec![]).err().expect("it is refused").to_string();
     assert!(error.contains("--registry-ca"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_layer_that_is_here_is_for_those_whom_its_registry_lets_have_it() {
+    let registry = Registry::start().await;
+    let secret = image();
+    registry.push("me/it:v1", &secret);
+    let theirs = Registry::start().await;
+    let desk = Desk::new(both(&registry, &theirs));
+    desk.pull(&format!("{}/me/it:v1", registry.address())).await.unwrap();
+    let stored = secret.stored();
+
+    // Whoever knows the digests can name them in a registry of his own, in the same image or in another.
+    let source = format!("{}/thief/it:v1", theirs.address());
+    for other in [secret.clone(), secret.env("MINE", "1")] {
+        theirs.push("thief/it:v1", &other);
+        theirs.fault(stored.layers[1].as_str(), usize::MAX, Fault::Status(404));
+        refusal(desk.pull(&source).await, PullFailureCode::NotFound, &[stored.layers[1].as_str(), "404"]);
+        theirs.heal();
+        // Nor does a registry help that says it has them.
+        theirs.fault(stored.layers[1].as_str(), usize::MAX, Fault::WrongByte);
+        refusal(desk.pull(&source).await, PullFailureCode::InvalidImage, &["other bytes"]);
+        theirs.heal();
+    }
+    // Or ask the registry that has them, for an image of a repository that has not.
+    for other in [image(), image().env("MINE", "2")] {
+        registry.push("thief/it:v1", &other);
+        registry.fault(&format!("thief/it/blobs/{}", stored.layers[0]), usize::MAX, Fault::Status(403));
+        let refused = desk.pull(&format!("{}/thief/it:v1", registry.address())).await;
+        refusal(refused, PullFailureCode::Unauthorized, &[stored.layers[0].as_str(), "403"]);
+        registry.heal();
+    }
+
+    // Who has them gets the image that is there.
+    theirs.push("thief/it:v1", &image());
+    let built = desk.pull(&source).await.unwrap();
+    assert!(!built.built_now, "the image was made again");
+    let fetched = theirs.count(stored.layers[0].as_str());
+    desk.pull(&source).await.unwrap();
+    assert_eq!(theirs.count(stored.layers[0].as_str()), fetched, "what had come was fetched again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_a_pull_must_be_let_have_the_layers_too() {
+    let registry = Registry::start().await;
+    let desk = Desk::new(registry.settings());
+    registry.push("me/it:v1", &image());
+    registry.push("thief/it:v1", &image());
+    let layers = image().stored().layers;
+    let go_on = Arc::new(Notify::new());
+    registry.fault(&format!("me/it/blobs/{}", layers[0]), 1, Fault::HoldAfter(10, go_on.clone()));
+    registry.fault(&format!("thief/it/blobs/{}", layers[0]), usize::MAX, Fault::Status(403));
+    let address = registry.address();
+    let (mine, theirs) = (format!("{address}/me/it:v1"), format!("{address}/thief/it:v1"));
+    let release = async {
+        eventually("the thief has asked what the image is", async || {
+            registry.count("/thief/it/manifests/") > 0 && registry.count("/me/it/blobs/") > 0
+        })
+        .await;
+        go_on.notify_one();
+    };
+    let (built, refused, ()) = tokio::join!(desk.pull(&mine), desk.pull(&theirs), release);
+    built.unwrap();
+    refusal(refused, PullFailureCode::Unauthorized, &[layers[0].as_str(), "403"]);
+}
+
+/// Settings with which both registries can be pulled from.
+fn both(one: &Registry, other: &Registry) -> Settings {
+    let (one, other) = (one.settings(), other.settings());
+    Settings {
+        plain_http: [one.plain_http.clone(), other.plain_http].concat(),
+        allow_private: [one.allow_private.clone(), other.allow_private].concat(),
+        ..one
+    }
 }

@@ -45,11 +45,13 @@ pub(super) async fn fetch(
 }
 
 impl Fetch<'_> {
+    /// Whether it has come from this registry before, which still lets us have it.
     async fn is_here(&self) -> Pulled<bool> {
         let (blobs, layer) = (self.blobs.clone(), self.layer.clone());
-        let found =
-            blocking("look for a layer", move || blobs.find(&layer)).await.map_err(|error| own(&error))?;
-        let Some(file) = found else { return Ok(false) };
+        let registry = self.repository.registry().to_owned();
+        let found = blocking("look for a layer", move || blobs.find_from(&layer, &registry)).await;
+        let Some(file) = found.map_err(|error| own(&error))? else { return Ok(false) };
+        self.repository.grants(&self.layer.digest).await?;
         self.progress.send_modify(|progress| {
             progress.file = Some(Arc::new(file));
             progress.length = self.layer.size_bytes;
@@ -176,8 +178,13 @@ impl Fetch<'_> {
     /// Gives a layer its name if it is what it should be. Else what failed, and the file, cleared.
     async fn finish(&self, place: &Place, partial: Partial) -> Result<(), (PullFailure, Option<Partial>)> {
         if partial.digest() == self.layer.digest {
-            let (dir, name) = (self.blobs.dir().to_owned(), self.layer.digest.hex().to_owned());
-            let installed = blocking("keep a layer", move || partial.install(&dir, &name)).await;
+            let (blobs, digest) = (self.blobs.clone(), self.layer.digest.clone());
+            let registry = self.repository.registry().to_owned();
+            let installed = blocking("keep a layer", move || {
+                partial.install(blobs.dir(), digest.hex())?;
+                blobs.note_from(&digest, &registry)
+            })
+            .await;
             return installed.map_err(|error| (own(&error), None));
         }
         let digest = &self.layer.digest;

@@ -6,6 +6,10 @@
 //!
 //! One fetch of a layer from one registry is under way at a time, however many want it. Not one from all: a registry
 //! that is slow, or lies, would make others' images wait or fail.
+//!
+//! A layer that is here is not for everybody who knows its digest. Its registry must have sent it to us once, as
+//! anybody's registry can name a layer that it does not have; and must let whoever asks now have it, with his own
+//! credentials.
 
 mod fetch;
 mod flight;
@@ -26,11 +30,12 @@ pub(crate) use self::flight::Flight;
 pub(crate) use self::tail::Tail;
 
 use crate::oci::manifest::Layer;
-use crate::oci::registry::Repository;
+use crate::oci::registry::{Repository, digest_of};
 use crate::rootfs::erofs;
 use crate::{Error, Images, Result, durable};
 
 const PARTIAL_DIR: &str = "partial";
+const FROM_DIR: &str = "from";
 /// Layers fetched at once by a node.
 const FETCHES_MAX: usize = 16;
 /// Layers fetched at once for one image.
@@ -61,7 +66,9 @@ impl Blobs {
     /// When their directory cannot be made.
     pub(crate) fn open(images: &Images) -> Result<Self> {
         let dir = images.blobs_dir();
-        durable::make_dir(&dir.join(PARTIAL_DIR))?;
+        for inner in [PARTIAL_DIR, FROM_DIR] {
+            durable::make_dir(&dir.join(inner))?;
+        }
         let shared = Shared { dir, turns: Arc::new(Semaphore::new(FETCHES_MAX)), flights: Mutex::default() };
         Ok(Self(Arc::new(shared)))
     }
@@ -85,6 +92,17 @@ impl Blobs {
         let flight = Arc::new(Flight::start(self.clone(), repository.clone(), layer.clone(), turns.clone()));
         flights.insert(key, Arc::downgrade(&flight));
         (flight, true)
+    }
+
+    /// The file of a layer that is here, whole, if this registry has sent it.
+    fn find_from(&self, layer: &Layer, registry: &str) -> Result<Option<File>> {
+        if self.from_path(&layer.digest, registry).exists() { self.find(layer) } else { Ok(None) }
+    }
+
+    /// Keeps in mind that this registry has sent a layer. Forgotten, it is asked to send it again.
+    fn note_from(&self, digest: &Digest, registry: &str) -> Result<()> {
+        let path = self.from_path(digest, registry);
+        File::create(&path).map(drop).map_err(Error::io("write", &path))
     }
 
     /// The file of a layer that is here, whole.
@@ -122,7 +140,16 @@ impl Blobs {
 
     /// Where a layer grows that comes from there.
     fn partial_path(&self, digest: &Digest, registry: &str) -> PathBuf {
-        let from = crate::oci::registry::digest_of(registry.as_bytes());
-        self.0.dir.join(PARTIAL_DIR).join(format!("{}-{}", digest.hex(), &from.hex()[..16]))
+        self.0.dir.join(PARTIAL_DIR).join(coming_from(digest, registry))
     }
+
+    /// What is there if a layer has come from there.
+    fn from_path(&self, digest: &Digest, registry: &str) -> PathBuf {
+        self.0.dir.join(FROM_DIR).join(coming_from(digest, registry))
+    }
+}
+
+/// A name for a layer and the registry it comes from.
+fn coming_from(digest: &Digest, registry: &str) -> String {
+    format!("{}-{}", digest.hex(), digest_of(registry.as_bytes()).hex())
 }

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use wire::image::Digest;
 use wire::node::{PrunedItem, PrunedKind};
 
-use super::{Blobs, PARTIAL_DIR};
+use super::{Blobs, FROM_DIR, PARTIAL_DIR};
 use crate::prune::{Taken, idle, span};
 use crate::{Error, Result};
 
@@ -42,6 +42,16 @@ impl Blobs {
             };
             let reason = format!("nobody has gone on with it for {}", span(idle));
             taken.take(&path, item(PrunedKind::PartialLayer, &digest, &path, reason))?;
+        }
+        self.forget_where_from(idle_min)
+    }
+
+    /// Forgets which registries have sent layers that are here no more. Nobody misses that, so it is not told.
+    fn forget_where_from(&self, idle_min: Duration) -> Result<()> {
+        for (digest, path, _) in self.files(&self.dir().join(FROM_DIR), idle_min)? {
+            if !self.path(&digest).exists() {
+                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            }
         }
         Ok(())
     }

@@ -208,6 +208,16 @@ impl Repository {
         Ok(Coming { body: answer.body, from: from.ok_or_else(wrong)? })
     }
 
+    /// Makes sure that whoever has our credentials can get this blob here, without getting it.
+    pub(crate) async fn grants(&self, digest: &Digest) -> Pulled<()> {
+        self.anywhere(|place| self.grants_at(place, digest).boxed()).await
+    }
+
+    async fn grants_at(&self, place: &Place, digest: &Digest) -> Result<(), Trouble> {
+        let ask = Ask::head(place.url(&format!("blobs/{digest}"))?);
+        self.ask(place, ask, &format!("{} {digest}", place.name())).await.map(drop)
+    }
+
     /// Whatever works, at the first place where it does.
     async fn anywhere<'a, T>(
         &'a self,
@@ -264,6 +274,8 @@ fn expect_content(place: &Place, what: &str, answer: Answer) -> Result<Answer, T
     let has_credentials = place.visitor.credentials.is_some();
     match status.as_u16() {
         200 | 206 => Ok(answer),
+        // To whether there is a blob. Who is sent on to its bytes may have them.
+        301 | 302 | 303 | 307 | 308 => Ok(answer),
         401 | 403 if has_credentials => Err(unauthorized(format!(
             "{registry} answered {status} for {what}: its credentials do not let one pull"
         ))

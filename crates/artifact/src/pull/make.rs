@@ -15,6 +15,7 @@ use crate::blocking::blocking;
 use crate::layout::Draft;
 use crate::oci::failure::{Pulled, internal, invalid, own, unreachable};
 use crate::oci::manifest::Layer;
+use crate::oci::registry::Repository;
 use crate::rootfs::erofs;
 use crate::rootfs::layers::{Compression, Limits, Unpacker};
 use crate::source::{Layers, LocalLayer, Origin, Resolved};
@@ -36,6 +37,7 @@ pub(super) async fn make(
 ) -> Pulled<BuiltImage> {
     let manifest = &resolved.image.digest;
     if let Some(image) = shared.images.by_manifest(manifest) {
+        check_may_have(shared, origin, resolved).await?;
         image.touch();
         return Ok(built(image, false));
     }
@@ -46,6 +48,19 @@ pub(super) async fn make(
     let late = || unreachable(format!("the image was not there after {} hours", BOUND.as_secs() / 3600));
     let image = tokio::time::timeout(BOUND, work).await.map_err(|_| late())??;
     Ok(built(image, true))
+}
+
+/// Makes sure that an image that others had made is one that the caller could have made: he could get each layer.
+pub(super) async fn check_may_have(shared: &Shared, origin: &Origin, resolved: &Resolved) -> Pulled<()> {
+    for attempt in 1.. {
+        let coming = Coming::begin(shared, origin, resolved);
+        match coming.all_granted().await {
+            Err(Stop::Again(_)) if attempt < ATTEMPTS_MAX => {}
+            Err(Stop::Again(failure) | Stop::Final(failure)) => return Err(failure),
+            Ok(()) => return Ok(()),
+        }
+    }
+    std::unreachable!("the last attempt returns")
 }
 
 fn built(image: Image, built_now: bool) -> BuiltImage {
@@ -92,8 +107,29 @@ async fn attempts(
 struct Coming(Vec<Source>);
 
 enum Source {
-    Fetched { flight: Arc<Flight>, layer: Layer, is_ours: bool },
+    Fetched(Fetched),
     Local(LocalLayer),
+}
+
+/// A layer that comes from a registry.
+struct Fetched {
+    flight: Arc<Flight>,
+    repository: Repository,
+    layer: Layer,
+    is_ours: bool,
+}
+
+impl Fetched {
+    /// What others fetch is theirs, unless the registry lets us have it too.
+    async fn check_granted(&self) -> Pulled<()> {
+        if self.is_ours { Ok(()) } else { self.repository.grants(&self.layer.digest).await }
+    }
+
+    /// Waits until it is here.
+    async fn ended(&self) -> Result<(), Stop> {
+        let failed = if self.is_ours { Stop::Final } else { Stop::Again };
+        self.flight.ended().await.map_err(failed)
+    }
 }
 
 impl Coming {
@@ -105,7 +141,8 @@ impl Coming {
                     .iter()
                     .map(|layer| {
                         let (flight, is_ours) = shared.blobs.get(repository, layer, &turns);
-                        Source::Fetched { flight, layer: layer.clone(), is_ours }
+                        let (repository, layer) = (Repository::clone(repository), layer.clone());
+                        Source::Fetched(Fetched { flight, repository, layer, is_ours })
                     })
                     .collect(),
             ),
@@ -114,9 +151,20 @@ impl Coming {
         }
     }
 
+    /// Waits until all are here, and the caller may have them.
+    async fn all_granted(&self) -> Result<(), Stop> {
+        for source in &self.0 {
+            if let Source::Fetched(fetched) = source {
+                fetched.check_granted().await?;
+                fetched.ended().await?;
+            }
+        }
+        Ok(())
+    }
+
     fn bytes_done(&self) -> u64 {
         let done = |source: &Source| match source {
-            Source::Fetched { flight, .. } => flight.watch().borrow().length,
+            Source::Fetched(fetched) => fetched.flight.watch().borrow().length,
             Source::Local(layer) => layer.done(),
         };
         self.0.iter().map(done).sum()
@@ -171,16 +219,16 @@ async fn apply(
             let applied = unpacker.apply(layer.read(), Compression::Detect, Some(diff_id)).await;
             applied.map(drop).map_err(|error| unpacking(&error).into())
         }
-        Source::Fetched { flight, layer, is_ours } => {
-            let mut tail = Tail::new(flight.clone());
+        Source::Fetched(fetched) => {
+            fetched.check_granted().await?;
+            let mut tail = Tail::new(fetched.flight.clone());
             let applied = unpacker.apply(&mut tail, Compression::Detect, Some(diff_id)).await;
             // What did not come as it should cannot be unpacked either: that it did not come is the reason.
-            match (flight.ended().await, applied) {
-                (Ok(()), Ok(_)) => Ok(()),
-                (Err(failure), _) if *is_ours => Err(Stop::Final(failure)),
-                (Err(failure), _) => Err(Stop::Again(failure)),
-                (Ok(()), Err(error)) if tail.is_overtaken() => Err(Stop::Again(unpacking(&error))),
-                (Ok(()), Err(error)) => Err(check_kept(shared, layer, unpacking(&error)).await),
+            fetched.ended().await?;
+            match applied {
+                Ok(_) => Ok(()),
+                Err(error) if tail.is_overtaken() => Err(Stop::Again(unpacking(&error))),
+                Err(error) => Err(check_kept(shared, &fetched.layer, unpacking(&error)).await),
             }
         }
     }

@@ -1,7 +1,8 @@
 //! From a source to an image on this disk.
 //!
 //! First an image is resolved: its manifest and configuration are read, with the caller's own credentials, every time.
-//! What it is made of is then fetched and unpacked once, however many ask ([`flight`]), and goes on if nobody listens.
+//! What it is made of is then fetched and unpacked once, however many ask ([`flight`]), and goes on if nobody listens;
+//! for each of them the registry is asked whether he may have it.
 //! Layers come several at a time and are unpacked in order, each while it comes ([`make`]).
 
 mod flight;
@@ -98,7 +99,10 @@ impl Puller {
         tell(PullEvent::Resolved(resolved.image.clone()));
         for followed in 1.. {
             let (state, is_ours) = self.join(&origin, &resolved);
-            let outcome = ended(state, &tell).await;
+            let mut outcome = ended(state, &tell).await;
+            if outcome.is_ok() && !is_ours {
+                outcome = make::check_may_have(&self.0, &origin, &resolved).await.and(outcome);
+            }
             // Others may have asked with credentials that are good for less.
             if outcome.is_ok() || is_ours || followed == FOLLOWED_MAX {
                 let config = resolved.image.config.clone();

@@ -1,8 +1,12 @@
 //! Waiting for the end of a machine, and saying what it was.
 
 use std::fs;
+use std::future::pending;
+use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use wire::id::SandboxId;
@@ -15,6 +19,8 @@ use crate::{Exit, Machine};
 
 /// How much of the report of a crash of the sandbox's kernel is passed on, in characters: the beginning says what.
 const PANIC_CHARS_MAX: usize = 2000;
+/// So soon after its file server, a machine has ended first.
+const FOLLOW_WAIT: Duration = Duration::from_millis(100);
 
 /// What it takes to say how a machine ended.
 struct Coroner {
@@ -25,16 +31,62 @@ struct Coroner {
     panic_log: PathBuf,
 }
 
+/// The process that serves a machine the files of its image: runsc calls it gofer.
+enum FileServer {
+    Runs(Process),
+    Gone,
+    /// runsc's record does not tell.
+    Unknown,
+}
+
+impl FileServer {
+    /// The one whose number is in runsc's record of a sandbox.
+    fn of(id: &SandboxId, record: &[u8]) -> Self {
+        let record: Option<serde_json::Value> = serde_json::from_slice(record).ok();
+        let pid = record.and_then(|record| i32::try_from(record.get("goferPid")?.as_i64()?).ok());
+        let Some(pid) = pid.filter(|pid| *pid > 0) else { return Self::Unknown };
+        match Process::open(pid) {
+            // Its number may have gone to somebody else.
+            Ok(Some(process)) if is_for(pid, id) => Self::Runs(process),
+            Ok(_) => Self::Gone,
+            Err(_) => Self::Unknown,
+        }
+    }
+
+    async fn ended(self) -> io::Result<()> {
+        match self {
+            Self::Runs(process) => process.ended().await,
+            Self::Gone => Ok(()),
+            Self::Unknown => pending().await,
+        }
+    }
+}
+
+fn is_for(pid: i32, id: &SandboxId) -> bool {
+    process::arguments(pid).iter().any(|argument| argument.contains(id.as_str()))
+}
+
 impl Inner {
+    fn file_server(&self, id: &SandboxId) -> FileServer {
+        let is_state = |path: &&PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(id.as_str()) && name.ends_with(".state")
+        };
+        let records = self.records().unwrap_or_default();
+        let record = records.iter().find(is_state).and_then(|path| fs::read(path).ok());
+        record.map_or(FileServer::Unknown, |record| FileServer::of(id, &record))
+    }
+
     /// A machine of a process that runs. From now on its end will be said.
     pub(super) fn watch(&self, id: &SandboxId, process: Process) -> Machine {
         let coroner = self.coroner(id, process.pid());
         let (sender, exit) = watch::channel(None);
         let machine = Machine::new(id.clone(), exit);
         self.machines().insert(id.clone(), machine.clone());
+        let server = self.file_server(id);
         tokio::spawn(async move {
-            let exit = match process.ended().await {
-                Ok(()) => coroner.examine().await,
+            let exit = match coroner.wait(process, server).await {
+                Ok(cause) => coroner.examine(cause).await,
                 Err(error) => {
                     Exit { out_of_memory: false, evidence: format!("its process cannot be watched: {error}") }
                 }
@@ -48,7 +100,7 @@ impl Inner {
     /// How the recorded process of a sandbox ended.
     pub(super) async fn post_mortem(&self, id: &SandboxId) -> Exit {
         match self.recorded_pid(id) {
-            Some(pid) => self.coroner(id, pid).examine().await,
+            Some(pid) => self.coroner(id, pid).examine("").await,
             None => Exit { out_of_memory: false, evidence: "runsc left no process number".into() },
         }
     }
@@ -78,11 +130,31 @@ impl Inner {
 }
 
 impl Coroner {
-    async fn examine(&self) -> Exit {
+    /// Waits until the machine has ended, and says what it died of if that was not its own process. Without its file
+    /// server it would hang at the next file that it opens: then it is killed.
+    async fn wait(&self, process: Process, server: FileServer) -> io::Result<&'static str> {
+        let mut ended = pin!(process.ended());
+        tokio::select! {
+            biased;
+            ended = &mut ended => return ended.map(|()| ""),
+            gone = server.ended() => gone?,
+        }
+        // Where both end, the server is the one that follows.
+        if let Ok(ended) = tokio::time::timeout(FOLLOW_WAIT, &mut ended).await {
+            return ended.map(|()| "");
+        }
+        if let Err(error) = self.cgroups.kill(&self.id).await {
+            tracing::error!(id = %self.id, %error, "a machine without its file server cannot be killed");
+        }
+        ended.await.map(|()| "its file server ended; ")
+    }
+
+    async fn examine(&self, cause: &str) -> Exit {
         let report = self.launcher.exit(self.id.as_str(), self.pid).await;
         let panic = fs::read_to_string(&self.panic_log).unwrap_or_default();
         let memory_kills = self.cgroups.oom_kills(&self.id);
-        Exit { out_of_memory: memory_kills > 0, evidence: describe(&report, memory_kills, &panic) }
+        let evidence = format!("{cause}{}", describe(&report, memory_kills, &panic));
+        Exit { out_of_memory: memory_kills > 0, evidence }
     }
 }
 

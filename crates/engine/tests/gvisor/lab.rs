@@ -8,6 +8,7 @@ use std::time::Duration;
 use engine::gvisor::{Config, Gvisor};
 use engine::steps::Faults;
 use engine::{Machine, MachineSpec};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use wire::id::{ENTROPY_BYTES, SandboxId};
 use wire::sandbox::Resources;
@@ -85,6 +86,16 @@ impl Lab {
         processes(|arguments| arguments.contains(&"launcher-for-tests") && arguments.contains(&run_dir))
     }
 
+    /// The process numbers of a sandbox's file servers.
+    pub fn file_servers(&self, id: &SandboxId) -> Vec<i32> {
+        runsc_processes("gofer", id)
+    }
+
+    /// The process numbers of a sandbox's kernels, which are to be.
+    pub fn kernels(&self, id: &SandboxId) -> Vec<i32> {
+        runsc_processes("boot", id)
+    }
+
     pub fn kill_launcher(&self) {
         let launchers = self.launchers();
         assert_eq!(launchers.len(), 1);
@@ -159,9 +170,22 @@ pub fn fresh_id() -> SandboxId {
     SandboxId::from_entropy(entropy)
 }
 
+fn runsc_processes(role: &str, id: &SandboxId) -> Vec<i32> {
+    let is_its = |arguments: &[&str]| arguments.iter().any(|argument| argument.contains(id.as_str()));
+    processes(|arguments| arguments.contains(&role) && is_its(arguments))
+}
+
 pub fn kill(pid: i32) {
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
-    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    signal(pid, Signal::KILL);
+}
+
+/// It does nothing from now on, not even end by itself.
+pub fn stop(pid: i32) {
+    signal(pid, Signal::STOP);
+}
+
+fn signal(pid: i32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
 }
 
 fn name_of(directory: &TempDir) -> String {

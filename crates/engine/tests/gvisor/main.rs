@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use engine::gvisor::Gvisor;
 use engine::{Error, Owned};
-use lab::{Lab, WAIT, kill};
+use lab::{Lab, WAIT, kill, stop};
 
 /// How soon the end of a process must be told, on a loaded host.
 const SOON: Duration = Duration::from_secs(10);
+/// So long after it began, a start is over.
+const KILL_DELAY_MS_MAX: u64 = 90;
 
 #[tokio::test]
 async fn a_sandbox_comes_up_runs_a_program_and_leaves_nothing() {
@@ -79,6 +81,49 @@ async fn the_end_of_a_sandbox_is_told_with_its_cause() {
     assert!(lab.engine.find(&machine.id).await.unwrap().is_none());
     assert!(matches!(lab.engine.dial_agent(&machine, WAIT).await, Err(Error::Ended { .. })));
     lab.engine.down(&machine.id).await.unwrap();
+    lab.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sandbox_without_its_file_server_ends_instead_of_hanging() {
+    let lab = Lab::new();
+    let machine = lab.up().await;
+    let servers = lab.file_servers(&machine.id);
+    assert_eq!(servers.len(), 1);
+    // runsc mostly notices by itself; not if the file server ends before the two have met.
+    stop(pid_of(&lab, &machine).await);
+    kill(servers[0]);
+    assert!(matches!(lab.engine.dial_agent(&machine, WAIT).await, Err(Error::Ended { .. })));
+    let exit = tokio::time::timeout(SOON, machine.exited()).await.unwrap();
+    assert!(exit.evidence.starts_with("its file server ended; "), "{exit:?}");
+    lab.engine.down(&machine.id).await.unwrap();
+    lab.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whenever_its_kernel_is_killed_a_start_ends_soon() {
+    let lab = Lab::new();
+    for delay_ms in (0..KILL_DELAY_MS_MAX).step_by(3) {
+        let spec = lab.spec();
+        let kernel = async || loop {
+            // One that just becomes another program has no arguments.
+            if let Some(pid) = lab.kernels(&spec.id).first() {
+                return *pid;
+            }
+            tokio::task::yield_now().await;
+        };
+        let kill = async {
+            kernel().await;
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+            kill(kernel().await);
+        };
+        let (up, ()) = tokio::join!(tokio::time::timeout(SOON, lab.engine.up(&spec)), kill);
+        match up.unwrap_or_else(|_| panic!("killed after {delay_ms} ms, it hangs")) {
+            Ok(up) => drop(tokio::time::timeout(SOON, up.machine.exited()).await.unwrap()),
+            Err(error) => assert!(matches!(error, Error::Step { .. }), "{error}"),
+        }
+        lab.engine.down(&spec.id).await.unwrap();
+    }
     lab.end().await;
 }
 

@@ -13,6 +13,8 @@ use crate::guest::Connection;
 use crate::node::Node;
 use wire::causes::chain;
 
+/// The agent listens, and has not been greeted.
+const DIALLED: &str = "dialled";
 /// Below this share of a sandbox's memory, its agent starts to kill: one part in so many.
 const MEMORY_RESERVE_PART: u64 = 32;
 /// … but never with less left than this.
@@ -26,10 +28,17 @@ pub(super) async fn dial(
     bound: Duration,
 ) -> Result<Connection, String> {
     let stream = node.engine.dial_agent(machine, bound).await.map_err(|error| chain(&error))?;
+    node.faults.reached(DIALLED).await;
     let hello =
         NodeHello { generation: GENERATION, token: record.token.clone(), claim: Some(claim(node, record)) };
-    let (connection, _) = Connection::open(stream, hello, bound).await.map_err(|error| chain(&error))?;
-    Ok(connection)
+    tokio::select! {
+        biased;
+        // A dead machine does not hang up.
+        exit = machine.exited() => Err(exit.evidence),
+        opened = Connection::open(stream, hello, bound) => {
+            opened.map(|(connection, _)| connection).map_err(|error| chain(&error))
+        }
+    }
 }
 
 fn claim(node: &Node, record: &Record) -> Claim {

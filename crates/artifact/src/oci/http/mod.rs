@@ -62,6 +62,10 @@ impl Ask {
         }
     }
 
+    pub(crate) fn head(url: Url) -> Self {
+        Self { method: Method::HEAD, ..Self::get(url) }
+    }
+
     pub(crate) fn post(url: Url, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let mut ask = Self { method: Method::POST, body: body.into(), ..Self::get(url) };
         ask.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
