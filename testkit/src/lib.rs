@@ -10,6 +10,7 @@ pub mod images;
 pub mod lab;
 pub mod machines;
 pub mod registry;
+pub mod s3;
 pub mod server;
 pub mod socket;
 pub mod tcg;

@@ -33,6 +33,7 @@ mod blocking;
 mod durable;
 mod error;
 mod program;
+mod sigv4;
 mod source;
 
 pub use error::{Error, Result};

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod guest;
 pub mod id;
 pub mod image;
+pub mod keyring;
 pub mod node;
 pub mod public;
 pub mod sandbox;

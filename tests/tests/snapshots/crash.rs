@@ -62,6 +62,15 @@ fn a_store_that_is_killed_leaves_whole_snapshots_and_nothing_else_that_counts() 
         }
         check(&yard, &acknowledged);
     }
+    let snapshots = yard.open();
+    let listed: Vec<_> = snapshots.list().unwrap().iter().map(|entry| entry.root).collect();
+    for dir in ["packs", "intents", "tmp"] {
+        yard.age(dir, Duration::from_secs(25 * 60 * 60));
+    }
+    let collected = yard.collect(&snapshots, &listed, false);
+    assert!(!collected.gone.is_empty() && collected.problems.is_empty(), "{collected:?}");
+    assert_eq!([yard.objects("intents"), yard.objects("tmp"), yard.objects("doomed")].concat(), [""; 0]);
+    check(&yard, &acknowledged);
     assert!(acknowledged.len() as u64 >= KILLS / 2, "hardly any was stored: {}", acknowledged.len());
 }
 

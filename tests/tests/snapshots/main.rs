@@ -1,9 +1,12 @@
 //! Snapshots are kept: on a disk and in a bucket, whatever becomes of either.
 
+mod bucket;
 mod crash;
 mod damage;
+mod garbage;
 mod kept;
 mod keys;
+mod room;
 mod together;
 mod tree;
 mod yard;
@@ -11,8 +14,15 @@ mod yard;
 /// Makes a test of each story, for each place that snapshots are kept in.
 macro_rules! told_everywhere {
     ($($story:path => $name:ident,)*) => {
-        mod disk {
+        mod on_a_disk {
             $(#[test] fn $name() { $story(&crate::yard::Yard::disk()); })*
+        }
+        mod in_a_bucket {
+            $(#[test] fn $name() {
+                let yard = crate::yard::Yard::bucket();
+                $story(&yard);
+                assert_eq!(yard.s3().refusals(), [""; 0]);
+            })*
         }
     };
 }
@@ -30,6 +40,13 @@ told_everywhere! {
     crate::damage::what_is_missing_is_named => what_is_missing_is_named,
     crate::damage::one_is_not_taken_for_another => one_is_not_taken_for_another,
     crate::damage::a_store_that_is_gone_says_so => a_store_that_is_gone_says_so,
+    crate::garbage::what_nobody_needs_goes_and_a_dry_run_says_so_first => what_nobody_needs_goes,
+    crate::garbage::what_is_new_stays => what_is_new_stays,
+    crate::garbage::a_store_does_not_count_on_what_is_doomed => a_store_does_not_count_on_what_is_doomed,
+    crate::garbage::a_collection_beside_stores_takes_nothing_they_count_on => a_collection_beside_stores,
+    crate::garbage::what_a_damaged_snapshot_may_need_stays => what_a_damaged_snapshot_may_need_stays,
+    crate::garbage::what_was_given_up_goes => what_was_given_up_goes,
+    crate::garbage::what_is_mostly_garbage_is_written_anew => what_is_mostly_garbage_is_written_anew,
     crate::keys::a_key_that_is_missing_or_another_is_named => a_key_that_is_missing_or_another_is_named,
     crate::keys::a_rotation_makes_the_old_key_unnecessary => a_rotation_makes_the_old_key_unnecessary,
     crate::keys::nothing_stored_can_be_read_without_the_key => nothing_stored_can_be_read_without_the_key,

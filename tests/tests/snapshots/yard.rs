@@ -1,19 +1,36 @@
 //! A store of snapshots that tests may do anything to.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use artifact::snapshot::{Error, KeyRing, Place, Root, Settings, Snapshots, Stored};
+use artifact::snapshot::{
+    AGE_MIN, Collect, Collected, Error, KeyRing, Place, Root, Settings, Snapshots, Stored,
+};
 use tempfile::TempDir;
+use testkit::s3::S3;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::tree::{self, facts};
 
 /// A store, and room for directories.
 pub struct Yard {
     dir: PathBuf,
+    /// Where the store is, if it is not in the directory.
+    bucket: Option<Served>,
     /// Held, not used: removes the directory.
     _dir: Option<TempDir>,
 }
+
+/// A bucket, and the threads that serve it.
+struct Served {
+    s3: S3,
+    _runtime: Runtime,
+}
+
+/// What names of objects begin with in a bucket.
+const PREFIX: &str = "a/prefix";
 
 /// A key file's line.
 pub fn key(id: &str, byte: u8) -> String {
@@ -24,12 +41,24 @@ impl Yard {
     /// One on a disk.
     pub fn disk() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { dir: dir.path().to_owned(), _dir: Some(dir) }
+        Self { dir: dir.path().to_owned(), bucket: None, _dir: Some(dir) }
+    }
+
+    /// One in a bucket.
+    pub fn bucket() -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let s3 = runtime.block_on(S3::start());
+        Self { bucket: Some(Served { s3, _runtime: runtime }), ..Self::disk() }
+    }
+
+    /// The bucket.
+    pub fn s3(&self) -> &S3 {
+        &self.bucket.as_ref().expect("it is one in a bucket").s3
     }
 
     /// One on a disk that another process has made.
     pub fn at(dir: PathBuf) -> Self {
-        Self { dir, _dir: None }
+        Self { dir, bucket: None, _dir: None }
     }
 
     /// Where it is.
@@ -43,7 +72,10 @@ impl Yard {
     }
 
     pub fn place(&self) -> Place {
-        Place::Disk(self.dir.join("store"))
+        match &self.bucket {
+            Some(served) => Place::Bucket(Box::new(served.s3.settings(PREFIX))),
+            None => Place::Disk(self.dir.join("store")),
+        }
     }
 
     /// The store, as a process finds it that begins now.
@@ -70,8 +102,18 @@ impl Yard {
         Ok(tree::is_same(&self.path(name), back.path()))
     }
 
+    /// Takes away what is not among these and has not been touched for an hour.
+    pub fn collect(&self, snapshots: &Snapshots, live: &[Root], dry_run: bool) -> Collected {
+        let live = live.iter().copied().collect::<BTreeSet<_>>();
+        snapshots.collect(&Collect { live: &live, age_min: AGE_MIN, dry_run }).unwrap()
+    }
+
     /// The names of all objects in this directory of the store.
     pub fn objects(&self, dir: &str) -> Vec<String> {
+        if let Some(Served { s3, .. }) = &self.bucket {
+            let name = |key: &String| key.strip_prefix(PREFIX).unwrap().trim_start_matches('/').to_owned();
+            return s3.objects(&format!("{PREFIX}/{dir}/")).iter().map(name).collect();
+        }
         let entries = fs::read_dir(self.object(dir)).unwrap();
         let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
         let mut names: Vec<_> = entries.map(|entry| format!("{dir}/{}", name(entry))).collect();
@@ -80,23 +122,52 @@ impl Yard {
     }
 
     pub fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.object(name)).unwrap()
+        match &self.bucket {
+            Some(served) => served.s3.read(&key_of(name)).into(),
+            None => fs::read(self.object(name)).unwrap(),
+        }
     }
 
     pub fn write(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.object(name), bytes).unwrap();
+        match &self.bucket {
+            Some(served) => served.s3.write(&key_of(name), bytes.to_vec()),
+            None => fs::write(self.object(name), bytes).unwrap(),
+        }
     }
 
     pub fn delete(&self, name: &str) {
-        fs::remove_file(self.object(name)).unwrap();
+        match &self.bucket {
+            Some(served) => served.s3.delete(&key_of(name)),
+            None => fs::remove_file(self.object(name)).unwrap(),
+        }
+    }
+
+    /// Makes all that is in this directory of the store so much older.
+    pub fn age(&self, dir: &str, by: Duration) {
+        if let Some(served) = &self.bucket {
+            return served.s3.age(&format!("{PREFIX}/{dir}/"), by);
+        }
+        for name in self.objects(dir) {
+            // It may go while this is at it.
+            if let Ok(file) = fs::File::open(self.object(&name)) {
+                file.set_modified(SystemTime::now() - by).unwrap();
+            }
+        }
     }
 
     /// Takes all of it away.
     pub fn lose(&self) {
-        fs::rename(self.dir.join("store"), self.dir.join("gone")).unwrap();
+        match &self.bucket {
+            Some(served) => served.s3.lose_bucket(true),
+            None => fs::rename(self.dir.join("store"), self.dir.join("gone")).unwrap(),
+        }
     }
 
     fn object(&self, name: &str) -> PathBuf {
         self.dir.join("store").join(Path::new(name))
     }
+}
+
+fn key_of(name: &str) -> String {
+    format!("{PREFIX}/{name}")
 }

@@ -9,20 +9,31 @@
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::Shared;
-use super::error::Result;
+use super::error::{Error, Result};
 use super::facts::Root;
 use super::manifest::Manifest;
 use super::objects::{Kind, PackName, Put};
-use super::seal::random;
+
+/// How long an intent holds. A store that takes longer from there to its manifest begins to count no more.
+pub(super) const INTENT_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// What came of it.
 pub(super) enum Outcome {
     /// There is a snapshot, of so many bytes of packs, and of its manifest.
     Stored(Root, u64, u64),
-    /// There is none: these packs are gone, or will be.
-    Gone(Root, BTreeSet<PackName>),
+    /// There is none.
+    Gone(Root, Gone),
+}
+
+/// What a store counted on in vain.
+pub(super) struct Gone {
+    /// Packs that are gone, or will be.
+    pub packs: BTreeSet<PackName>,
+    /// All that it counted on.
+    pub all: BTreeSet<PackName>,
 }
 
 /// Makes a snapshot of a manifest, once `finish` has seen to it that its own packs are there to stay.
@@ -34,7 +45,8 @@ pub(super) fn commit(
     let objects = &shared.objects;
     let (root, bytes) = manifest.seal(objects, &shared.keys)?;
     let manifest_bytes = bytes.len() as u64;
-    let intent = intent_name(&root)?;
+    let intent = root.to_string();
+    let began = Instant::now();
     // What waits for the disk waits at the same time.
     let (finished, staged) = thread::scope(|scope| {
         let finishing = scope.spawn(finish);
@@ -44,9 +56,13 @@ pub(super) fn commit(
         (finishing.join().unwrap_or_else(|panic| resume_unwind(panic)), staged)
     });
     let published = finished.and_then(|pack_bytes| {
-        let gone = gone(shared, &manifest.packs())?;
-        if !gone.is_empty() {
-            return Ok(Outcome::Gone(root, gone));
+        let all = manifest.packs();
+        let packs = gone(shared, &all)?;
+        if !packs.is_empty() {
+            return Ok(Outcome::Gone(root, Gone { packs, all }));
+        }
+        if began.elapsed() > INTENT_TIME_MAX {
+            return Err(Error::Overtaken { root, tries: 1 });
         }
         objects.publish(staged?, Kind::Manifests, &root.to_string())?;
         Ok(Outcome::Stored(root, pack_bytes, manifest_bytes))
@@ -55,11 +71,6 @@ pub(super) fn commit(
         tracing::warn!(%error, "an intent stays until a later collection");
     }
     published
-}
-
-/// One of a kind: two stores of the same are two.
-fn intent_name(root: &Root) -> Result<String> {
-    Ok(format!("{root}-{:016x}", u64::from_be_bytes(random()?)))
 }
 
 /// Those of these packs that a collection has removed, or says it will. In this order: a pack goes before its mark does.

@@ -34,8 +34,8 @@ pub struct Facts {
     pub more: BTreeMap<String, serde_json::Value>,
 }
 
-/// The name of a snapshot: a keyed hash of its facts and of what its files contain. Tells nothing of either to who does
-/// not have the key, and is another if anything in it is.
+/// The name of a snapshot: a keyed hash of its facts, of what its files contain, and of a random number. Tells nothing of
+/// them to who does not have the key, is another if anything in it is, and is never made twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Root(pub(super) [u8; 32]);

@@ -28,6 +28,7 @@ pub(super) fn fetch(shared: &Shared, root: &Root, manifest: &Manifest, into: &Pa
     let fetch = Fetch::plan(shared, root, manifest, &targets.0)?;
     fetch.run()?;
     targets.keep();
+    shared.index.learn(manifest);
     Ok(())
 }
 

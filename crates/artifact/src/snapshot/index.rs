@@ -65,7 +65,11 @@ impl Index {
             if entries.len() >= CHUNKS_MAX {
                 return;
             }
-            entries.entry(chunk.name).or_insert(Entry::Known(chunk.at));
+            // What a manifest says now is truer than what was known before.
+            match entries.entry(chunk.name) {
+                Slot::Occupied(slot) if matches!(slot.get(), Entry::Coming(_)) => {}
+                slot => drop(slot.insert_entry(Entry::Known(chunk.at))),
+            }
         }
     }
 
@@ -79,6 +83,16 @@ impl Index {
             Entry::Known(at) => !packs.contains(&at.pack),
             Entry::Coming(_) => true,
         });
+    }
+
+    /// Remembers where chunks of these packs are now.
+    pub(super) fn moved(&self, packs: &BTreeSet<PackName>, places: &HashMap<ChunkName, Location>) {
+        for (name, entry) in self.lock().iter_mut() {
+            match (entry, places.get(name)) {
+                (Entry::Known(at), Some(place)) if packs.contains(&at.pack) => *at = *place,
+                _ => {}
+            }
+        }
     }
 
     /// Begins to claim chunks.

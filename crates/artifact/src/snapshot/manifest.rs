@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! sealed    "atollsn1", epoch u32, sealed with the data key of this epoch and the root as salt: content, places
-//! content   length u32, JSON { facts, files: [{ name, bytes, chunks }] }, then for each chunk: index u32, name 32 bytes
+//! content   length u32, JSON { salt, facts, files: [{ name, bytes, chunks }] }, then for each chunk: index u32, name 32 bytes
 //! places    count u32, then for each pack: batch u128, number u32, epoch u32; then for each chunk: pack, offset, length u32
 //! ```
 //!
 //! Numbers are little-endian. A chunk that is not listed is a hole. The root is a keyed hash of the content: where chunks
-//! lie may change without another name for the snapshot.
+//! lie may change without another name for the snapshot. The salt is random, so that no two stores write one manifest.
 
 use serde::{Deserialize, Serialize};
 
@@ -56,12 +56,14 @@ pub(super) struct StoredFile {
 /// A snapshot.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Manifest {
+    pub salt: u64,
     pub facts: Facts,
     pub files: Vec<StoredFile>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Head {
+    salt: u64,
     facts: Facts,
     files: Vec<HeadFile>,
 }
@@ -127,7 +129,7 @@ impl Manifest {
             bytes: file.bytes,
             chunks: file.chunks.len(),
         });
-        let head = Head { facts: self.facts.clone(), files: files.collect() };
+        let head = Head { salt: self.salt, facts: self.facts.clone(), files: files.collect() };
         let json = serde_json::to_vec(&head)
             .map_err(|source| Error::Io { what: "describe a snapshot".into(), source: source.into() })?;
         let mut content = u32_of(json.len()).to_vec();
@@ -204,7 +206,7 @@ fn read(bytes: &[u8]) -> Option<(Manifest, usize)> {
         chunk.at = Location { pack, epoch, offset: reader.u32()?, length: reader.u32()? };
     }
     let makes_sense = reader.0.is_empty() && counts.len() <= FILES_MAX && files.iter().all(is_sound);
-    makes_sense.then_some((Manifest { facts: head.facts, files }, content_length))
+    makes_sense.then_some((Manifest { salt: head.salt, facts: head.facts, files }, content_length))
 }
 
 fn read_file(file: HeadFile, reader: &mut Reader<'_>) -> Option<StoredFile> {

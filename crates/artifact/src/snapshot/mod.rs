@@ -5,9 +5,9 @@
 //! keys/<n>, keys/<n>-copy  a data key, wrapped with a key of the operator's        see keys
 //! packs/<batch>-<n>        sealed chunks, one after another; written by one store  see chunk
 //! manifests/<root>         a snapshot: its facts, and where its chunks are         see manifest
-//! intents/<root>-<…>       a manifest that is about to count                       see commit
+//! intents/<root>           a manifest that is about to count                       see commit
 //! doomed/<batch>-<n>       a pack that is about to be removed                      see commit
-//! tmp/<pid>-<n>            on a disk: what has no name yet
+//! tmp/<pid>-<n>            on a disk: what has no name yet                         see collect
 //! ```
 //!
 //! A snapshot is there when its manifest is, which comes last. So a crash at any moment leaves a whole snapshot, or packs
@@ -29,6 +29,7 @@
 //! ```
 
 mod chunk;
+mod collect;
 mod commit;
 mod error;
 mod extents;
@@ -39,32 +40,37 @@ mod keyring;
 mod keys;
 mod manifest;
 mod objects;
+mod repack;
 mod round;
 mod seal;
 mod store;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::available_parallelism;
 use std::time::SystemTime;
 
 pub use chunk::CHUNK_BYTES;
+pub use collect::{AGE_MIN, Collect, Collected, Gone, GoneKind};
 pub use error::{Error, Result};
 pub use facts::{Facts, InvalidRoot, Root};
 pub use keyring::KeyRing;
+pub use objects::{BucketSettings, PATIENCE};
 pub use store::Stored;
 
 use self::index::Index;
 use self::keys::DataKeys;
 use self::manifest::Manifest;
-use self::objects::{Disk, Kind, Listed, Objects, Put};
+use self::objects::{Bucket, Disk, FORMAT_FILE, Kind, Listed, Objects, Put};
 
 /// The version of the layout this build reads and writes.
 pub const FORMAT: &str = "1";
-const FORMAT_FILE: &str = "format";
 /// Threads that name, compress and seal for one store, at most. Each holds a chunk, and one that is packed.
 const WORKERS_MAX: usize = 4;
+
+/// How often a fetch begins anew because what it read was moved meanwhile.
+const FETCH_TRIES_MAX: u32 = 3;
 
 /// Where snapshots are kept, and the operator's keys.
 #[derive(Debug, Clone)]
@@ -80,6 +86,8 @@ pub struct Settings {
 pub enum Place {
     /// A directory of this machine, which is made if it is not there.
     Disk(PathBuf),
+    /// A bucket, which may be shared by nodes that have the same keys.
+    Bucket(Box<BucketSettings>),
 }
 
 /// A snapshot that is there.
@@ -101,6 +109,8 @@ struct Shared {
     objects: Objects,
     keys: DataKeys,
     index: Index,
+    /// Held by a collection: one at a time.
+    collecting: Mutex<()>,
 }
 
 impl fmt::Debug for Snapshots {
@@ -117,10 +127,11 @@ impl Snapshots {
     pub fn open(settings: &Settings) -> Result<Self> {
         let objects = match &settings.place {
             Place::Disk(dir) => Objects::Disk(Disk::open(dir)?),
+            Place::Bucket(settings) => Objects::Bucket(Bucket::open(settings)?),
         };
         check_format(&objects)?;
         let keys = DataKeys::open(&objects, &settings.keys)?;
-        let shared = Shared { objects, keys, index: Index::default() };
+        let shared = Shared { objects, keys, index: Index::default(), collecting: Mutex::default() };
         shared.learn()?;
         Ok(Self(Arc::new(shared)))
     }
@@ -148,8 +159,17 @@ impl Snapshots {
     /// # Errors
     /// When any part of it is missing or damaged, with what and how.
     pub fn fetch(&self, root: &Root, into: &Path) -> Result<()> {
-        let manifest = self.0.manifest(root)?;
-        self.0.index.learn(&manifest);
+        let mut manifest = self.0.manifest(root)?;
+        for _ in 1..FETCH_TRIES_MAX {
+            let fetched = fetch::fetch(&self.0, root, &manifest, into);
+            let Err(Error::Missing { .. }) = fetched else { return fetched };
+            // A collection may have moved what is missing.
+            let now = self.0.manifest(root)?;
+            if now == manifest {
+                return fetched;
+            }
+            manifest = now;
+        }
         fetch::fetch(&self.0, root, &manifest, into)
     }
 
@@ -170,6 +190,15 @@ impl Snapshots {
     /// When the store cannot be asked.
     pub fn remove(&self, root: &Root) -> Result<()> {
         self.0.objects.delete(Kind::Manifests, &root.to_string())
+    }
+
+    /// Takes away what nobody needs: snapshots that are not among the live ones, chunks that no snapshot has which is
+    /// left, and what was begun and given up. Stores and fetches may go on meanwhile. One process at a time collects.
+    ///
+    /// # Errors
+    /// When the store cannot be asked; what went is gone, and the rest is for another time.
+    pub fn collect(&self, how: &Collect<'_>) -> Result<Collected> {
+        collect::collect(&self.0, how)
     }
 
     /// Makes the operator's old keys unnecessary: what they sealed is sealed anew with the first of the ring, and what

@@ -14,6 +14,7 @@ use super::facts::{Facts, Root};
 use super::keys::ChunkName;
 use super::manifest::{Location, Manifest, Placed, StoredFile};
 use super::round::Round;
+use super::seal::random;
 
 /// How often a store begins anew because what it shares with others was collected meanwhile.
 const TRIES_MAX: u32 = 3;
@@ -46,9 +47,10 @@ pub(super) fn store(shared: &Shared, dir: &Path, facts: &Facts) -> Result<Stored
                 return Ok(store.stored(root));
             }
             Outcome::Gone(root, _) if tries == TRIES_MAX => return Err(Error::Overtaken { root, tries }),
-            Outcome::Gone(root, packs) => {
-                tracing::info!(%root, packs = packs.len(), "what it shares was collected: storing it again");
-                shared.index.forget(&packs);
+            Outcome::Gone(root, gone) => {
+                tracing::info!(%root, packs = gone.packs.len(), "what it shares was collected: storing it again");
+                // The last try shares nothing, so that nothing can be taken from it.
+                shared.index.forget(if tries + 1 == TRIES_MAX { &gone.all } else { &gone.packs });
             }
         }
     }
@@ -77,7 +79,8 @@ impl Store<'_> {
             let twice = found.twice.into_iter();
             placed.extend(twice.filter_map(|(job, name)| Some((job, name, *self.mine.get(&name)?))));
             if found.deferred.is_empty() {
-                return self.commit(&round, placed);
+                let manifest = self.manifest(placed)?;
+                return self.commit(&round, &manifest);
             }
             self.bytes_stored += round.finish()?;
             round.publish(&self.mine);
@@ -87,15 +90,15 @@ impl Store<'_> {
         }
     }
 
-    fn commit(&self, round: &Round<'_>, placed: Vec<(Job, ChunkName, Location)>) -> Result<Outcome> {
-        commit(self.shared, &self.manifest(placed), || {
+    fn commit(&self, round: &Round<'_>, manifest: &Manifest) -> Result<Outcome> {
+        commit(self.shared, manifest, || {
             let bytes = round.finish()?;
             round.publish(&self.mine);
             Ok(bytes)
         })
     }
 
-    fn manifest(&self, placed: Vec<(Job, ChunkName, Location)>) -> Manifest {
+    fn manifest(&self, placed: Vec<(Job, ChunkName, Location)>) -> Result<Manifest> {
         let named =
             |source: &Source| StoredFile { name: source.name.clone(), bytes: source.bytes, chunks: vec![] };
         let mut files: Vec<_> = self.sources.iter().map(named).collect();
@@ -103,7 +106,8 @@ impl Store<'_> {
             files[job.file as usize].chunks.push(Placed { index: job.index, name, at });
         }
         files.iter_mut().for_each(|file| file.chunks.sort_by_key(|chunk| chunk.index));
-        Manifest { facts: self.facts.clone(), files }
+        let salt = u64::from_be_bytes(random()?);
+        Ok(Manifest { salt, facts: self.facts.clone(), files })
     }
 
     fn stored(&self, root: Root) -> Stored {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::{Kind, Listed, PackName, Part, Put};
+use super::{FORMAT_FILE, Kind, Listed, PackName, Part, Put};
 use crate::snapshot::error::{Error, Result};
 
 /// Bytes of a pack: a snapshot of a small sandbox is one file, and one wait for the disk.
@@ -19,10 +19,6 @@ const FLUSH_BYTES: u64 = 16 << 20;
 pub(super) const PART_BYTES_MAX: usize = 1 << 20;
 /// Manifests read at the start.
 pub(super) const LEARNT_MAX: usize = 4096;
-/// What is being written, and has no name yet.
-const DRAFTS_DIR: &str = "tmp/";
-/// Marks a directory as ours; see [`Kind::Top`].
-const FORMAT_FILE: &str = "format";
 
 /// Objects as files.
 pub(in crate::snapshot) struct Disk {
@@ -34,9 +30,8 @@ pub(in crate::snapshot) struct Disk {
 impl Disk {
     /// This directory, which is made if it is not there.
     pub(in crate::snapshot) fn open(dir: &Path) -> Result<Self> {
-        let kinds = [Kind::Keys, Kind::Packs, Kind::Manifests, Kind::Intents, Kind::Doomed];
-        for part in kinds.map(Kind::dir).into_iter().chain([DRAFTS_DIR]) {
-            let path = dir.join(part);
+        for part in [Kind::Keys, Kind::Packs, Kind::Manifests, Kind::Intents, Kind::Doomed, Kind::Drafts] {
+            let path = dir.join(part.dir());
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
             made.map_err(Error::io("create directory", &path))?;
         }
@@ -65,9 +60,7 @@ impl Disk {
             }
             Put::New => {
                 let draft = self.stage(bytes)?;
-                let linked = fs::hard_link(&draft, self.path(kind, name));
-                remove(&draft)?;
-                match linked {
+                match fs::hard_link(&draft.0, self.path(kind, name)) {
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
                     Err(error) => Err(self.trouble("write", &self.path(kind, name), error)),
                     Ok(()) => sync(&self.dir.join(kind.dir())).map(|()| true),
@@ -80,32 +73,28 @@ impl Disk {
         }
     }
 
-    pub(super) fn stage(&self, bytes: &[u8]) -> Result<PathBuf> {
+    pub(super) fn stage(&self, bytes: &[u8]) -> Result<Draft> {
         self.draft(bytes, true)
     }
 
-    pub(super) fn publish(&self, draft: &Path, kind: Kind, name: &str) -> Result<()> {
+    pub(super) fn publish(&self, draft: &Draft, kind: Kind, name: &str) -> Result<()> {
         self.rename(draft, kind, name)?;
         sync(&self.dir.join(kind.dir()))
     }
 
-    fn draft(&self, bytes: &[u8], is_synced: bool) -> Result<PathBuf> {
-        let draft = self.draft_path();
-        let written = create(&draft).and_then(|mut file| {
+    fn draft(&self, bytes: &[u8], is_synced: bool) -> Result<Draft> {
+        let draft = Draft(self.draft_path());
+        let written = create(&draft.0).and_then(|mut file| {
             file.write_all(bytes)?;
             if is_synced { file.sync_all() } else { Ok(()) }
         });
-        written.map_err(|error| {
-            // What stays behind is removed by a later collection.
-            let _ = fs::remove_file(&draft);
-            self.trouble("write", &draft, error)
-        })?;
+        written.map_err(|error| self.trouble("write", &draft.0, error))?;
         Ok(draft)
     }
 
-    fn rename(&self, draft: &Path, kind: Kind, name: &str) -> Result<()> {
+    fn rename(&self, draft: &Draft, kind: Kind, name: &str) -> Result<()> {
         let place = self.path(kind, name);
-        fs::rename(draft, &place).map_err(|error| self.trouble("write", &place, error))
+        fs::rename(&draft.0, &place).map_err(|error| self.trouble("write", &place, error))
     }
 
     pub(super) fn lacking(&self, packs: &BTreeSet<PackName>) -> Result<Vec<PackName>> {
@@ -168,7 +157,17 @@ impl Disk {
 
     fn draft_path(&self) -> PathBuf {
         let number = self.drafts.fetch_add(1, Ordering::Relaxed);
-        self.dir.join(DRAFTS_DIR).join(format!("{}-{number}", std::process::id()))
+        self.path(Kind::Drafts, &format!("{}-{number}", std::process::id()))
+    }
+}
+
+/// A file without a name, which goes unless it is given one.
+pub(in crate::snapshot) struct Draft(PathBuf);
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // One that was given a name is not there. What stays behind is removed by a later collection.
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -303,5 +302,6 @@ fn list(dir: &Path) -> Result<Vec<Listed>> {
             listed.push(Listed { name, bytes: metadata.len(), modified });
         }
     }
+    listed.sort_by(|one, next| one.name.cmp(&next.name));
     Ok(listed)
 }

@@ -1,17 +1,23 @@
 //! Where snapshots are kept: a directory of this machine, or a bucket. Both keep the same objects under the same names.
 
+mod bucket;
 mod disk;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::SystemTime;
 
 use super::error::Result;
 
+pub(super) use bucket::Bucket;
+use bucket::BucketPacks;
+pub use bucket::{BucketSettings, PATIENCE};
 pub(super) use disk::Disk;
-use disk::DiskPacks;
+use disk::{DiskPacks, Draft};
+
+/// Says which layout a store has; see [`Kind::Top`].
+pub(super) const FORMAT_FILE: &str = "format";
 
 /// The kinds of objects, each of which has a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +34,8 @@ pub(super) enum Kind {
     Intents,
     /// Packs that are about to be removed.
     Doomed,
+    /// On a disk, what is being written and has no name yet.
+    Drafts,
 }
 
 impl Kind {
@@ -40,6 +48,7 @@ impl Kind {
             Self::Manifests => "manifests/",
             Self::Intents => "intents/",
             Self::Doomed => "doomed/",
+            Self::Drafts => "tmp/",
         }
     }
 }
@@ -100,12 +109,14 @@ pub(super) enum Part {
 
 /// What is to be an object.
 pub(super) enum Staged {
-    Draft(PathBuf),
+    Draft(Draft),
+    Bytes(Vec<u8>),
 }
 
 /// The objects of one store.
 pub(super) enum Objects {
     Disk(Disk),
+    Bucket(Bucket),
 }
 
 impl Objects {
@@ -113,6 +124,7 @@ impl Objects {
     pub(super) fn place(&self) -> &str {
         match self {
             Self::Disk(disk) => disk.place(),
+            Self::Bucket(bucket) => bucket.place(),
         }
     }
 
@@ -120,6 +132,7 @@ impl Objects {
     pub(super) fn get(&self, kind: Kind, name: &str) -> Result<Option<Vec<u8>>> {
         match self {
             Self::Disk(disk) => disk.get(kind, name),
+            Self::Bucket(bucket) => bucket.get(kind, name),
         }
     }
 
@@ -127,6 +140,7 @@ impl Objects {
     pub(super) fn put(&self, kind: Kind, name: &str, bytes: Vec<u8>, how: Put) -> Result<bool> {
         match self {
             Self::Disk(disk) => disk.put(kind, name, &bytes, how),
+            Self::Bucket(bucket) => bucket.put(kind, name, bytes, how),
         }
     }
 
@@ -134,6 +148,7 @@ impl Objects {
     pub(super) fn stage(&self, bytes: Vec<u8>) -> Result<Staged> {
         match self {
             Self::Disk(disk) => disk.stage(&bytes).map(Staged::Draft),
+            Self::Bucket(_) => Ok(Staged::Bytes(bytes)),
         }
     }
 
@@ -141,6 +156,8 @@ impl Objects {
     pub(super) fn publish(&self, staged: Staged, kind: Kind, name: &str) -> Result<()> {
         match (self, staged) {
             (Self::Disk(disk), Staged::Draft(draft)) => disk.publish(&draft, kind, name),
+            (_, Staged::Bytes(bytes)) => self.put(kind, name, bytes, Put::Over).map(drop),
+            (Self::Bucket(_), Staged::Draft(_)) => Ok(()),
         }
     }
 
@@ -148,6 +165,7 @@ impl Objects {
     pub(super) fn lacking(&self, packs: &BTreeSet<PackName>) -> Result<Vec<PackName>> {
         match self {
             Self::Disk(disk) => disk.lacking(packs),
+            Self::Bucket(bucket) => bucket.lacking(packs),
         }
     }
 
@@ -155,6 +173,7 @@ impl Objects {
     pub(super) fn delete(&self, kind: Kind, name: &str) -> Result<()> {
         match self {
             Self::Disk(disk) => disk.delete(kind, name),
+            Self::Bucket(bucket) => bucket.delete(kind, name),
         }
     }
 
@@ -162,6 +181,7 @@ impl Objects {
     pub(super) fn list(&self, kind: Kind) -> Result<Vec<Listed>> {
         match self {
             Self::Disk(disk) => disk.list(kind),
+            Self::Bucket(bucket) => bucket.list(kind),
         }
     }
 
@@ -169,6 +189,7 @@ impl Objects {
     pub(super) fn read(&self, pack: PackName, offset: u64, buffer: &mut [u8]) -> Result<Part> {
         match self {
             Self::Disk(disk) => disk.read(pack, offset, buffer),
+            Self::Bucket(bucket) => bucket.read(pack, offset, buffer),
         }
     }
 
@@ -176,6 +197,7 @@ impl Objects {
     pub(super) fn packs(&self, batch: u128) -> Packs<'_> {
         match self {
             Self::Disk(disk) => Packs::Disk(disk.packs(batch)),
+            Self::Bucket(bucket) => Packs::Bucket(bucket.packs(batch)),
         }
     }
 
@@ -183,6 +205,7 @@ impl Objects {
     pub(super) fn readers(&self) -> usize {
         match self {
             Self::Disk(_) => super::workers(),
+            Self::Bucket(_) => bucket::READERS,
         }
     }
 
@@ -190,6 +213,7 @@ impl Objects {
     pub(super) fn learnt_max(&self) -> usize {
         match self {
             Self::Disk(_) => disk::LEARNT_MAX,
+            Self::Bucket(_) => bucket::LEARNT_MAX,
         }
     }
 
@@ -197,6 +221,7 @@ impl Objects {
     pub(super) fn part_bytes_max(&self) -> usize {
         match self {
             Self::Disk(_) => disk::PART_BYTES_MAX,
+            Self::Bucket(_) => bucket::PART_BYTES_MAX,
         }
     }
 }
@@ -204,6 +229,7 @@ impl Objects {
 /// Packs being written by several threads.
 pub(super) enum Packs<'a> {
     Disk(DiskPacks<'a>),
+    Bucket(BucketPacks<'a>),
 }
 
 impl Packs<'_> {
@@ -211,6 +237,7 @@ impl Packs<'_> {
     pub(super) fn append(&self, sealed: &[u8]) -> Result<(PackName, u32)> {
         match self {
             Self::Disk(packs) => packs.append(sealed),
+            Self::Bucket(packs) => packs.append(sealed),
         }
     }
 
@@ -218,6 +245,7 @@ impl Packs<'_> {
     pub(super) fn work_along(&self) {
         match self {
             Self::Disk(packs) => packs.flush_along(),
+            Self::Bucket(_) => {}
         }
     }
 
@@ -225,6 +253,7 @@ impl Packs<'_> {
     pub(super) fn close(&self) {
         match self {
             Self::Disk(packs) => packs.close(),
+            Self::Bucket(_) => {}
         }
     }
 
@@ -232,6 +261,7 @@ impl Packs<'_> {
     pub(super) fn finish(&self) -> Result<u64> {
         match self {
             Self::Disk(packs) => packs.finish(),
+            Self::Bucket(packs) => packs.finish(),
         }
     }
 
@@ -239,6 +269,7 @@ impl Packs<'_> {
     pub(super) fn abandon(&self) {
         match self {
             Self::Disk(packs) => packs.abandon(),
+            Self::Bucket(packs) => packs.abandon(),
         }
     }
 }
