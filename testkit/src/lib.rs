@@ -11,6 +11,7 @@ pub mod ingress;
 pub mod lab;
 pub mod machines;
 pub mod registry;
+pub mod s3;
 pub mod server;
 pub mod socket;
 pub mod tcg;

@@ -70,6 +70,8 @@ impl Web {
             let mut connections = JoinSet::new();
             while let Ok((tcp, _)) = listener.accept().await {
                 let (tls, answer) = (tls.clone(), answer.clone());
+                // Answers of several pieces do not wait for each other.
+                drop(tcp.set_nodelay(true));
                 connections.spawn(async move {
                     match tls {
                         None => converse(tcp, answer).await,

@@ -16,6 +16,7 @@
 //! | `blob` | their layers, fetched once and kept |
 //! | `source` | where else images are: layouts and archives on this disk |
 //! | [`pull`] | all of it for theirs: [`pull::Puller`] |
+//! | [`snapshot`] | what sandboxes were, to be woken from: [`snapshot::Snapshots`] |
 
 pub mod layout;
 pub mod lock;
@@ -24,6 +25,7 @@ pub mod prune;
 pub mod pull;
 pub mod recipe;
 pub mod rootfs;
+pub mod snapshot;
 pub mod system;
 
 mod blob;
@@ -31,6 +33,7 @@ mod blocking;
 mod durable;
 mod error;
 mod program;
+mod sigv4;
 mod source;
 
 pub use error::{Error, Result};

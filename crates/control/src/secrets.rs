@@ -1,11 +1,10 @@
 //! Secrets of others, encrypted at rest.
 //!
-//! XChaCha20-Poly1305 with random nonces, under keys from a file that is not the database: one key a line, an id and
-//! 64 hexadecimal digits. The first seals, all open: to rotate, put a new line in front and start the server, which
-//! then seals everything anew; the old line can go after that. What is sealed is bound to its owner: in another's
+//! XChaCha20-Poly1305 with random nonces, under keys from a file that is not the database ([`wire::keyring`]). The first
+//! seals, all open: to rotate, put a new line in front and start the server, which then seals everything anew; the old
+//! line can go after that. What is sealed is bound to its owner: in another's
 //! place it does not open.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -14,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use wire::keyring::{self, FileKey, KEY_BYTES};
 
 use crate::entropy;
 use crate::error::{Error, Result};
@@ -22,12 +22,8 @@ use crate::private_file;
 /// The file in the data directory, where the operator names none.
 pub const KEY_FILE: &str = "secrets-keys";
 
-/// Bytes of a key.
-const KEY_BYTES: usize = 32;
 /// Bytes of a nonce: long enough to be drawn at random.
 const NONCE_BYTES: usize = 24;
-/// Characters of a key's id.
-const ID_CHARS_MAX: usize = 32;
 /// How what is sealed is written; another way would have another name.
 const FORMAT: &str = "x1";
 
@@ -120,32 +116,16 @@ fn generate() -> Result<String> {
     Ok(format!("key-{} {}\n", hex::encode(id), hex::encode(key)))
 }
 
-/// The keys of a key file. What is wrong names lines, and never shows what is in them.
+/// The keys of a key file.
 fn parse(text: &str) -> std::result::Result<Secrets, String> {
-    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
-    let mut keys = Vec::new();
-    let mut ids = HashSet::new();
-    for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
-        let key = parse_key(line).ok_or_else(|| {
-            format!("line {number} must be an id of letters, digits and dashes, and 64 hexadecimal digits")
-        })?;
-        if !ids.insert(key.id.clone()) {
-            return Err(format!("line {number} has an id that another line has"));
-        }
-        keys.push(key);
-    }
-    let mut keys = keys.into_iter();
-    let first = keys.next().ok_or("it has no key")?;
-    Ok(Secrets { first, others: keys.collect() })
+    let (first, others) = keyring::parse(text)?;
+    Ok(Secrets { first: first.into(), others: others.into_iter().map(Key::from).collect() })
 }
 
-fn parse_key(line: &str) -> Option<Key> {
-    let (id, digits) = line.split_once([' ', '\t'])?;
-    let is_plain = |character: char| character.is_ascii_alphanumeric() || character == '-';
-    let mut bytes = [0; KEY_BYTES];
-    hex::decode_to_slice(digits.trim(), &mut bytes).ok()?;
-    let fits = (1..=ID_CHARS_MAX).contains(&id.len()) && id.chars().all(is_plain);
-    fits.then(|| Key { id: id.to_owned(), cipher: XChaCha20Poly1305::new(&bytes.into()) })
+impl From<FileKey> for Key {
+    fn from(key: FileKey) -> Self {
+        Self { id: key.id, cipher: XChaCha20Poly1305::new(&key.bytes.into()) }
+    }
 }
 
 #[cfg(test)]
@@ -196,21 +176,6 @@ mod tests {
         assert_eq!(both.unseal(&sealed, "o").unwrap(), b"secret");
         assert_eq!(new.unseal(&sealed, "o"), Err(Unopened::NoKey("old".into())));
         assert_eq!(new.unseal(&both.seal(b"secret", "o").unwrap(), "o").unwrap(), b"secret");
-    }
-
-    #[test]
-    fn a_key_file_that_makes_no_sense_names_the_line_and_shows_nothing_of_it() {
-        let twice = [line("a", 1), line("a", 2)].concat();
-        for (text, part) in [
-            ("", "no key"),
-            ("# a comment\n", "no key"),
-            ("a 0123\n", "line 1"),
-            (&line("a b", 1), "line 1"),
-            (&twice, "line 2"),
-        ] {
-            let error = parse(text).err().expect("it makes no sense");
-            assert!(error.contains(part) && !error.contains("0101"), "{error}");
-        }
     }
 
     #[test]

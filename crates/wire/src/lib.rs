@@ -16,6 +16,7 @@ pub mod guest;
 pub mod id;
 pub mod image;
 pub mod ingress;
+pub mod keyring;
 pub mod node;
 pub mod public;
 pub mod sandbox;

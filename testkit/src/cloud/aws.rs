@@ -1,6 +1,8 @@
 //! AWS's `GetAuthorizationToken`. The signature is computed anew from the request as it came (AWS General Reference,
 //! "Create a signed AWS API request").
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -22,7 +24,10 @@ pub(super) fn authorize(asked: &Asked) -> Granted {
     expect(400, is_get, format!("`{target}` is not an operation"))?;
     let is_json = asked.header("content-type") == Some("application/x-amz-json-1.1");
     expect(400, is_json && serde_json::from_slice::<serde_json::Value>(&asked.body).is_ok(), "no JSON")?;
-    check_signature(asked)?;
+    let headers = &["host", "x-amz-date", "x-amz-target"];
+    let signature =
+        Signature { key_id: KEY_ID, secret: SECRET, service: "ecr", region: "eu-central-1", headers };
+    check_signature(asked, &signature)?;
     let token = STANDARD.encode(format!("AWS:{PASSWORD}"));
     let end = now() as f64 + 43_200.5;
     Ok(json(
@@ -33,7 +38,18 @@ pub(super) fn authorize(asked: &Asked) -> Granted {
     ))
 }
 
-fn check_signature(asked: &Asked) -> Result<(), (u16, String)> {
+/// What a request has to be signed with, and for.
+pub(crate) struct Signature<'a> {
+    pub key_id: &'a str,
+    pub secret: &'a str,
+    pub service: &'a str,
+    pub region: &'a str,
+    /// Headers that the signature has to cover.
+    pub headers: &'a [&'a str],
+}
+
+/// An error if a request is not signed so.
+pub(crate) fn check_signature(asked: &Asked, expected: &Signature<'_>) -> Result<(), (u16, String)> {
     let shown = asked.header("authorization").unwrap_or_default();
     let parameters = shown.strip_prefix("AWS4-HMAC-SHA256 ").unwrap_or_default();
     let parameter = |name: &str| {
@@ -44,18 +60,18 @@ fn check_signature(asked: &Asked) -> Result<(), (u16, String)> {
     let [key_id, day, region, service, "aws4_request"] = scope[..] else {
         return Err((403, format!("`{shown}` has no credential scope")));
     };
-    expect(403, key_id == KEY_ID, "an unknown key")?;
-    expect(403, service == "ecr" && region == "eu-central-1", format!("signed for {service} in {region}"))?;
+    expect(403, key_id == expected.key_id, "an unknown key")?;
+    let is_for = service == expected.service && region == expected.region;
+    expect(403, is_for, format!("signed for {service} in {region}"))?;
     let date = asked.header("x-amz-date").unwrap_or_default();
     expect(403, date.starts_with(day) && is_fresh(date), format!("signed at `{date}`"))?;
     let signed = parameter("SignedHeaders");
-    let needed = ["host", "x-amz-date", "x-amz-target"];
     let covers = |name: &&str| signed.split(';').any(|known| known == *name);
-    expect(403, needed.iter().all(covers), format!("signed headers are `{signed}`"))?;
+    expect(403, expected.headers.iter().all(covers), format!("signed headers are `{signed}`"))?;
     let canonical = canonical(asked, signed);
     let text =
         format!("AWS4-HMAC-SHA256\n{date}\n{}\n{}", scope[1..].join("/"), sha256(canonical.as_bytes()));
-    let key = hmac(format!("AWS4{SECRET}").as_bytes(), day);
+    let key = hmac(format!("AWS4{}", expected.secret).as_bytes(), day);
     let key = hmac(&hmac(&hmac(&key, region), service), "aws4_request");
     expect(403, hex::encode(hmac(&key, &text)) == parameter("Signature"), "the signature does not match")
 }
@@ -89,12 +105,34 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
+/// A moment as S3 says it, in whole seconds.
+pub(crate) fn timestamp(at: SystemTime) -> String {
+    let seconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = civil_from_days(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
+}
+
+/// The other way round.
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
 fn hmac(key: &[u8], text: &str) -> Vec<u8> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length will do");
     mac.update(text.as_bytes());
     mac.finalize().into_bytes().to_vec()
 }
 
-fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }

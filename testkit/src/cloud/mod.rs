@@ -13,6 +13,7 @@ use http::Response;
 use crate::registry::Registry;
 use crate::web::{Asked, Body, Web, answer};
 
+pub(crate) use self::aws::{Signature, check_signature, sha256, timestamp};
 pub use self::azure::Principal;
 
 /// All three, on one address. Gone when dropped.

@@ -10,11 +10,11 @@ use serde::Deserialize;
 use url::Url;
 
 use super::Login;
-use super::sigv4::{Signed, Signer, date};
 use super::token::{ANSWER_BYTES_MAX, expect_ok};
 use crate::oci::failure::{Pulled, Trouble, invalid, refused};
 use crate::oci::http::{Ask, Http, read_bounded};
 use crate::oci::settings::Endpoint;
+use crate::sigv4::{Signed, Signer, date, hash};
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 const TARGET: &str = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken";
@@ -67,14 +67,16 @@ fn ask(url: Url, region: &str, signer: &Signer<'_>, now: Timestamp, is_operators
     let signed = Signed {
         region,
         service: "ecr",
+        method: "POST",
         path: url.path(),
+        query: "",
         headers: &[
             ("content-type", CONTENT_TYPE),
             ("host", url.authority()),
             ("x-amz-date", &date),
             ("x-amz-target", TARGET),
         ],
-        body,
+        body_hash: &hash(body),
     };
     let authorization = super::secret(&signer.authorization(&signed, &date))?;
     let mut ask = Ask::post(url, CONTENT_TYPE, body.as_slice());

@@ -7,7 +7,6 @@ mod challenge;
 mod ecr;
 mod gcp;
 mod kept;
-mod sigv4;
 mod token;
 
 use std::sync::Arc;
@@ -23,6 +22,7 @@ use self::challenge::Challenge;
 use self::kept::Kept;
 use super::failure::{Pulled, Trouble, unauthorized};
 use super::http::Http;
+use crate::sigv4;
 
 /// Credentials, and what they are kept by.
 #[derive(Clone)]

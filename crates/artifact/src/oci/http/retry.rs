@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, header};
+use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::oci::failure::{Pulled, Trouble, unreachable};
 use crate::oci::settings::Patience;
@@ -34,9 +35,21 @@ impl Retries {
             return Err(unreachable(format!("{message} (after {failures} tries)")));
         };
         tracing::info!(failures, pause_ms = pause.as_millis() as u64, "trying again: {message}");
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(jittered(pause, drawn())).await;
         Ok(())
     }
+}
+
+/// Between half of a pause and all of it, so that those who failed together do not come again together.
+fn jittered(pause: Duration, drawn: u8) -> Duration {
+    pause / 2 + pause.mul_f64(f64::from(drawn) / 255.0) / 2
+}
+
+/// A random number. Without any, nothing is worse than without the jitter.
+fn drawn() -> u8 {
+    let mut byte = [u8::MAX];
+    let _ = SystemRandom::new().fill(&mut byte);
+    byte[0]
 }
 
 /// The pause after so many failures in a row; none when there should be no other try.
@@ -76,6 +89,13 @@ mod tests {
         assert_eq!(pause_before(&PATIENCE, 1, ms(300)), ms(300));
         assert_eq!(pause_before(&PATIENCE, 1, Some(Duration::from_secs(3600))), ms(350));
         assert_eq!(pause_before(&PATIENCE, 3, ms(1)), ms(350));
+    }
+
+    #[test]
+    fn of_a_pause_at_least_half_is_kept() {
+        let pause = Duration::from_millis(100);
+        let ms: Vec<_> = [0, 128, 255].map(|drawn| jittered(pause, drawn).as_millis()).into();
+        assert_eq!(ms, [50, 75, 100]);
     }
 
     #[tokio::test]

@@ -11,13 +11,24 @@ pub(crate) struct Signer<'a> {
     pub secret: &'a str,
 }
 
-/// What is signed: a `POST` to `/`, with these headers by name, in lower case and sorted.
+/// What is signed.
 pub(crate) struct Signed<'a> {
     pub region: &'a str,
     pub service: &'a str,
+    pub method: &'a str,
+    /// As it is sent, escaped.
     pub path: &'a str,
+    /// As it is sent, escaped and sorted.
+    pub query: &'a str,
+    /// By name, in lower case and sorted.
     pub headers: &'a [(&'a str, &'a str)],
-    pub body: &'a [u8],
+    /// See [`hash`].
+    pub body_hash: &'a str,
+}
+
+/// The hash of a body, as it is signed.
+pub(crate) fn hash(body: &[u8]) -> String {
+    hex::encode(Sha256::digest(body))
 }
 
 /// The moment of a request, as its `X-Amz-Date` says it.
@@ -33,10 +44,10 @@ impl Signer<'_> {
         let names = names.join(";");
         let headers: String =
             request.headers.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
-        let body = hex::encode(Sha256::digest(request.body));
-        let canonical = format!("POST\n{}\n\n{headers}\n{names}\n{body}", request.path);
+        let Signed { method, path, query, body_hash, .. } = request;
+        let canonical = format!("{method}\n{path}\n{query}\n{headers}\n{names}\n{body_hash}");
         let scope = format!("{day}/{}/{}/aws4_request", request.region, request.service);
-        let digest = hex::encode(Sha256::digest(canonical));
+        let digest = hash(canonical.as_bytes());
         let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{digest}");
         let key = [day, request.region, request.service, "aws4_request"]
             .iter()
@@ -64,9 +75,11 @@ mod tests {
         let request = Signed {
             region: "us-east-1",
             service: "service",
+            method: "POST",
             path: "/",
+            query: "",
             headers: &[("host", "example.amazonaws.com"), ("x-amz-date", &date)],
-            body: b"",
+            body_hash: &hash(b""),
         };
         assert_eq!(
             signer.authorization(&request, &date),
