@@ -369,7 +369,6 @@ mod tests {
             vcpu: Some(4),
             memory_mib: None,
             timeout_seconds: 1,
-            auto_pause: false,
             env: env(&[("C", "user"), ("D", "user")]),
             network_policy: None,
         };
