@@ -1,6 +1,8 @@
 //! Who is here: finds or starts the one task that owns an id, admits or
 //! refuses newcomers, and takes over what an earlier process left.
 
+mod pauses;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -12,8 +14,8 @@ use tokio::task::JoinSet;
 use wire::id::SandboxId;
 use wire::image::Digest;
 use wire::node::{
-    Capacity, DeleteSandbox, Leak, NodeError, NodeErrorCode, Observed, PauseSandbox, PruneImages, Pruned,
-    PutDeadline, PutSandbox, SandboxSpec, WakeSandbox,
+    Capacity, DeleteSandbox, Leak, NodeError, NodeErrorCode, Observed, PruneImages, Pruned, PutDeadline,
+    PutSandbox, SandboxSpec,
 };
 use wire::sandbox::{Death, Reason, State};
 
@@ -31,10 +33,6 @@ use crate::sandbox::task::Task;
 const SETTLE_BOUND: Duration = Duration::from_secs(60);
 /// A `DELETE` waits so long for its sandbox to be gone; after that it is surely going.
 const DELETE_BOUND: Duration = Duration::from_secs(30);
-/// A pause may take so long: gigabytes go to a disk.
-const PAUSE_BOUND: Duration = Duration::from_secs(660);
-/// A wake may take so long: gigabytes come from there.
-const WAKE_BOUND: Duration = Duration::from_secs(360);
 /// A request for a sandbox that is coming up waits so long for its agent.
 const GUEST_BOUND: Duration = Duration::from_secs(60);
 /// A request for one that is paused waits so long for it to be woken; less than control waits for its answer.
@@ -65,21 +63,6 @@ pub struct Supervisor {
     admitting: tokio::sync::Mutex<()>,
     /// Those that are paused and have a place to wake up in; once for each who waits for that.
     waking: Mutex<Vec<SandboxId>>,
-}
-
-/// See [`Supervisor::reserve`].
-struct Place<'a> {
-    supervisor: &'a Supervisor,
-    id: SandboxId,
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut waking = self.supervisor.waking();
-        if let Some(index) = waking.iter().position(|id| *id == self.id) {
-            waking.swap_remove(index);
-        }
-    }
 }
 
 impl Supervisor {
@@ -232,56 +215,6 @@ impl Supervisor {
         // A task that has ended answers nothing: its sandbox has, too.
         let answered = bounded(SETTLE_BOUND, answered).await?;
         answered.unwrap_or_else(|_| Err(ending(&handle.observed())))
-    }
-
-    /// Pauses a sandbox, and returns when that is durable and its compute is gone.
-    ///
-    /// # Errors
-    /// [`NodeErrorCode::NotFound`], [`NodeErrorCode::Stale`], [`NodeErrorCode::WrongState`] when it does not run,
-    /// [`NodeErrorCode::StorageFull`] and others when it cannot be kept: then it runs on, or has died of it.
-    pub async fn pause(&self, id: &SandboxId, pause: PauseSandbox) -> Result<Observed, NodeError> {
-        self.attend(id).await;
-        let handle = self.get(id).ok_or_else(|| not_found(id))?;
-        let (answer, answered) = oneshot::channel();
-        handle.send(Command::Pause(pause, answer)).await;
-        let answered = bounded(PAUSE_BOUND, answered).await?;
-        answered.unwrap_or_else(|_| Err(ending(&handle.observed())))
-    }
-
-    /// Has a sandbox that is paused run again, and returns when it does.
-    ///
-    /// # Errors
-    /// [`NodeErrorCode::NotFound`], [`NodeErrorCode::Stale`], [`NodeErrorCode::NoCapacity`] and others when it cannot:
-    /// then it stays paused.
-    pub async fn wake(&self, id: &SandboxId, wake: WakeSandbox) -> Result<Observed, NodeError> {
-        self.attend(id).await;
-        let handle = self.get(id).ok_or_else(|| not_found(id))?;
-        let _place = self.reserve(&handle).await?;
-        let (answer, answered) = oneshot::channel();
-        handle.send(Command::Wake(wake, answer)).await;
-        let answered = bounded(WAKE_BOUND, answered).await?;
-        answered.unwrap_or_else(|_| Err(ending(&handle.observed())))
-    }
-
-    /// A place for a sandbox that is about to wake, held until it does.
-    async fn reserve(&self, handle: &Handle) -> Result<Place<'_>, NodeError> {
-        let _one_at_a_time = self.admitting.lock().await;
-        let id = &handle.record.id;
-        if handle.observed().state == State::Paused && !self.waking().contains(id) {
-            admit(self.capacity, self.used(), demand(&handle.record.spec))?;
-            self.node.room.check()?;
-        }
-        self.waking().push(id.clone());
-        Ok(Place { supervisor: self, id: id.clone() })
-    }
-
-    fn waking(&self) -> MutexGuard<'_, Vec<SandboxId>> {
-        self.waking.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn used(&self) -> Capacity {
-        let waking = self.waking().clone();
-        used(&self.lock(), &waking)
     }
 
     /// Ends a sandbox and returns once nothing of it is left, or once that is only a matter of time.
