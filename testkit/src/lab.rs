@@ -13,18 +13,20 @@ use artifact::pull::Puller;
 use artifact::system::Packages;
 use control::Control;
 use engine::steps::Faults;
+use proxy::ingress::limits::Limits;
 use runner::Runner;
 use runner::sandbox::pulse::Pulse;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use wire::id::{NodeId, SandboxId};
 use wire::node::{Capacity, NodeError, Observed, PutSandbox, SandboxSpec};
 use wire::sandbox::{Boot, Resources, defaults};
 
 use crate::clock::ManualClock;
 use crate::http::Client;
+use crate::ingress::Door;
 use crate::machines::Kind;
 use crate::{bins, images};
 
@@ -73,6 +75,7 @@ struct Part {
 struct NodePart {
     runner: Runner,
     serving: Part,
+    lending: AbortHandle,
 }
 
 impl Lab {
@@ -158,6 +161,7 @@ impl Lab {
     /// Stops the node's process, in effect: sandboxes go on.
     pub async fn stop_node(&mut self) {
         if let Some(part) = self.node.take() {
+            part.lending.abort();
             part.serving.stop().await;
             part.runner.supervisor().abandon();
         }
@@ -176,6 +180,7 @@ impl Lab {
         let runner = Runner::open(runner::Config {
             id: NodeId::from_entropy([1; 20]),
             records_dir: self.dir.path().join("records"),
+            paused_dir: self.dir.path().join("paused"),
             puller: Puller::open(images.clone(), self.builder.registries.clone(), unpacker)?,
             images,
             engine: self.kind.open(self.dir.path(), self.faults.clone())?,
@@ -188,12 +193,12 @@ impl Lab {
             faults: self.faults.clone(),
         })
         .await?;
-        let socket = self.node_socket();
-        let _ = std::fs::remove_file(&socket);
-        let listener = UnixListener::bind(&socket)?;
+        let listener = listen(&self.node_socket())?;
         let serving = runner.clone();
         let serving = Part::start(|stop| async move { drop(serving.serve(listener, stop).await) });
-        self.node = Some(NodePart { runner, serving });
+        let (lender, ports) = (runner.clone(), listen(&self.ports_socket())?);
+        let lending = tokio::spawn(async move { lender.lend_ports(ports).await }).abort_handle();
+        self.node = Some(NodePart { runner, serving, lending });
         Ok(())
     }
 
@@ -225,7 +230,13 @@ impl Lab {
         };
         let control = Control::open(config).await?;
         let listener = TcpListener::bind(self.address).await.context("the lab's address")?;
-        self.control = Some(Part::start(|stop| async move { control.serve(listener, stop).await }));
+        let guiding = control.guide(listen(&self.ingress_socket())?);
+        self.control = Some(Part::start(|stop| async move {
+            tokio::select! {
+                () = control.serve(listener, stop) => {}
+                () = guiding => {}
+            }
+        }));
         Ok(())
     }
 
@@ -274,6 +285,7 @@ impl Lab {
             workdir: image.config.working_dir,
             user: image.config.user,
             boot: Some(boot),
+            auto_pause: false,
         };
         supervisor.put(id.clone(), PutSandbox { generation: 1, spec }).await
     }
@@ -281,6 +293,24 @@ impl Lab {
     /// Where everything of this lab is.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// An ingress of this lab.
+    pub async fn ingress(&self, limits: Limits) -> Door {
+        Door::open(self.ingress_socket(), self.ports_socket(), limits).await
+    }
+
+    /// The first key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn ports_socket(&self) -> PathBuf {
+        self.dir.path().join("ports.sock")
+    }
+
+    fn ingress_socket(&self) -> PathBuf {
+        self.dir.path().join("control.sock")
     }
 
     fn node_socket(&self) -> PathBuf {
@@ -320,6 +350,12 @@ impl Drop for Lab {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         drop(std::thread::spawn(move || runtime.map(|runtime| runtime.block_on(clean_up))).join());
     }
+}
+
+/// A Unix socket of a part that may have listened there before.
+fn listen(path: &Path) -> Result<UnixListener> {
+    let _ = std::fs::remove_file(path);
+    Ok(UnixListener::bind(path)?)
 }
 
 /// A step at which the node is held.

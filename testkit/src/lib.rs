@@ -7,6 +7,7 @@ pub mod cloud;
 pub mod host;
 pub mod http;
 pub mod images;
+pub mod ingress;
 pub mod lab;
 pub mod machines;
 pub mod registry;

@@ -28,6 +28,14 @@ impl Kind {
         }
     }
 
+    /// The steps of a checkpoint, each of which a test may fail.
+    pub fn checkpoint_steps(self) -> &'static [&'static str] {
+        match self {
+            Self::Fake => Fake::CHECKPOINT_STEPS,
+            Self::Gvisor => &Gvisor::CHECKPOINT_STEPS,
+        }
+    }
+
     /// Opens an engine that keeps everything below `dir`; again on the same `dir`, it finds its machines.
     ///
     /// # Errors

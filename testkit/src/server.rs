@@ -26,6 +26,7 @@ pub struct Site {
 pub struct Server {
     process: Child,
     url: String,
+    ingress: String,
     key: String,
 }
 
@@ -146,13 +147,19 @@ impl Site {
         let mut process = command.spawn().expect("it is started");
         let output = process.stdout.take().expect("its output is piped");
         let mut lines = BufReader::new(output).lines();
-        let line = lines.next().unwrap_or_else(|| panic!("it says nothing but: {}", self.log()));
-        let line = line.expect("in UTF-8");
-        let url = line.split(' ').next_back().expect("a URL").to_owned();
+        let mut said = |front: &str| loop {
+            let line = lines.next().unwrap_or_else(|| panic!("it never says {front:?}: {}", self.log()));
+            if let Some(rest) = line.expect("in UTF-8").trim_start().strip_prefix(front) {
+                return rest.trim().to_owned();
+            }
+        };
+        let url = said("Atoll serves");
+        let ports = said("their ports answer at");
+        let ingress = format!("127.0.0.1:{}", ports.rsplit(':').next().expect("a port"));
         // What else it says must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let key = std::fs::read_to_string(self.data().join("api-key")).expect("the first key is there");
-        Server { process, url, key: key.trim().to_owned() }
+        Server { process, url, ingress, key: key.trim().to_owned() }
     }
 }
 
@@ -180,6 +187,11 @@ impl Server {
     /// Where it is.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where its ingress is: an address and a port.
+    pub fn ingress(&self) -> &str {
+        &self.ingress
     }
 
     /// Its first key.

@@ -18,13 +18,11 @@ MOUNT = {
 }
 
 NOT_YET = {
-    "create with auto_pause": lambda client, sandbox: client.sandboxes.create(auto_pause=True),
     "create with deny-all": lambda client, sandbox: client.sandboxes.create(network_policy={"mode": "deny-all"}),
     "create with a custom policy": lambda client, sandbox: client.sandboxes.create(
         network_policy={"mode": "custom", "allow_domains": ["example.com"]}
     ),
     "create with mounts": lambda client, sandbox: client.sandboxes.create(mounts=[MOUNT]),
-    "pause": lambda client, sandbox: sandbox.pause(),
     "presigned create": lambda client, sandbox: sandbox.create_presigned_url(port=8080),
     "presigned delete": lambda client, sandbox: sandbox.delete_presigned_url("psu-1"),
     "mount add": lambda client, sandbox: sandbox.add_mount(MOUNT),

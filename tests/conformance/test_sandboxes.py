@@ -99,3 +99,23 @@ def test_a_sandbox_ends_when_its_time_is_up(client):
 
 def test_a_network_policy_that_allows_all_is_accepted(create):
     assert create(network_policy={"mode": "allow-all"}).state == SandboxState.RUNNING
+
+
+def test_a_sandbox_that_is_paused_is_woken_by_the_next_request(client, sandbox):
+    sandbox.filesystem.write_file(path="kept", content="written before")
+    assert sandbox.process.execute(command="sleep 1000 & echo $! > pid").exit_code == 0
+    paused = sandbox.pause()
+    assert (paused.id, paused.state) == (sandbox.id, SandboxState.PAUSED)
+    assert sandbox.refresh().state == SandboxState.PAUSED
+    assert sandbox.id in [item.id for item in client.sandboxes.list(state="paused").items]
+    assert sandbox.filesystem.read_file(path="kept") == "written before"
+    assert sandbox.refresh().state == SandboxState.RUNNING
+    assert sandbox.process.execute(command="kill $(cat pid)").exit_code == 0
+
+
+def test_a_sandbox_that_is_paused_can_be_deleted(client):
+    made = client.sandboxes.create(auto_pause=True)
+    assert made.auto_pause
+    made.pause()
+    client.sandboxes.delete(made)
+    assert made.refresh().state == SandboxState.DELETED

@@ -576,6 +576,18 @@ fn more_time_is_given_and_no_more_than_there_is() {
 }
 
 #[test]
+fn what_is_paused_wakes_when_something_is_run_in_it() {
+    let office = Office::open();
+    let id = office.done(&["sandbox", "create", "--auto-pause"]);
+    assert_eq!(office.json(&["sandbox", "get", &id])["auto_pause"], true);
+    assert_eq!(office.done(&["sandbox", "pause", &id]), format!("{id} is paused"));
+    assert_eq!(office.json(&["sandbox", "pause", &id])["state"], "paused");
+    assert_eq!(office.done(&["sandbox", "exec", &id, "echo", "on"]), "on");
+    assert_eq!(office.json(&["sandbox", "get", &id])["state"], "running");
+    office.server.stop();
+}
+
+#[test]
 fn what_cannot_be_is_said_with_what_may_help() {
     let atoll = |arguments: &[&str]| said(Command::new(bins::atoll()).args(arguments).output().unwrap());
     for senseless in [

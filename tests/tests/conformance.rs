@@ -1,5 +1,5 @@
 //! Clients that were not written for us, unmodified, against the binary with real sandboxes. Their tests are in
-//! `tests/conformance/`; run by hand, they need LEAP0_BASE_URL and LEAP0_API_KEY.
+//! `tests/conformance/`; run by hand, they need LEAP0_BASE_URL, LEAP0_API_KEY, ATOLL_INGRESS and SSL_CERT_FILE.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -18,11 +18,12 @@ fn suite() -> PathBuf {
 }
 
 /// Python's test runner on some of the files, with its output shown as it comes.
-fn pytest(server: &Server, image: &str, files: &[&str]) -> ExitStatus {
+fn pytest(site: &Site, server: &Server, image: &str, files: &[&str]) -> ExitStatus {
     let environment = python::environment(&suite().join("requirements.txt"));
     let mut command: Command = python::program(&environment, "pytest");
     command.args(["--quiet", "--durations=5"]).args(files).current_dir(suite());
     command.env("LEAP0_BASE_URL", server.url()).env("LEAP0_API_KEY", server.key());
+    command.env("ATOLL_INGRESS", server.ingress()).env("SSL_CERT_FILE", site.data().join("tls/ca.pem"));
     command.env("ATOLL_TEST_IMAGE", image);
     // Nothing is written into the tree.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
@@ -44,7 +45,7 @@ async fn conforms(files: &[&str]) {
     let server = site.serve(&[&["--ephemeral"][..], &near].concat());
     let built = server.atoll(&["template", "build", testkit::images::TEMPLATE]);
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let status = pytest(&server, &format!("{address}/me/it:v1"), files);
+    let status = pytest(&site, &server, &format!("{address}/me/it:v1"), files);
     let leaks = server.api().get("/v1/leaks").await.expect(200).json();
     server.stop();
     assert!(status.success(), "{status}; what failed is shown above");
@@ -60,6 +61,7 @@ async fn the_leap0_sdk_works_unmodified() {
         "test_terminals.py",
         "test_errors.py",
         "test_templates.py",
+        "test_ingress.py",
         "test_not_yet.py",
     ])
     .await;

@@ -103,6 +103,35 @@ async fn a_stop_leaves_sandboxes_to_the_next_start_unless_they_were_ephemeral() 
     server.stop();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ingress_is_a_user_of_its_own_believed_by_its_authority_and_comes_back() {
+    let site = Site::new();
+    let server = serve(&site, &["--domain", "apps.test"]);
+    let name = "sbx-hhhhhhhhhhhhhhhhhhhh-80.apps.test";
+    let (_, port) = server.ingress().split_once(':').unwrap();
+    let asked = || {
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["--silent", "--show-error", "--max-time", "60", "--cacert"])
+            .arg(site.data().join("tls/ca.pem"))
+            .args(["--write-out", " %{http_code}", "--resolve", &format!("{name}:{port}:127.0.0.1")])
+            .args(["--header", &format!("authorization: {}", server.key())])
+            .arg(format!("https://{name}:{port}/"));
+        stdout(&curl.output().expect("curl is installed"))
+    };
+    assert!(asked().ends_with(" 404"), "{}", asked());
+    let user = |role: &str| {
+        let pid = server.part(role).expect("it runs").as_raw_nonzero();
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{pid}")).unwrap())
+    };
+    if rustix::process::geteuid().is_root() {
+        assert_eq!((user("node"), user("ingress")), (0, user("control") + 1));
+    }
+    server.kill("ingress");
+    // Whoever comes meanwhile waits in the queue, or was heard by the one that was killed.
+    eventually("it is there again", || std::future::ready(asked().ends_with(" 404"))).await;
+    server.stop();
+}
+
 #[test]
 fn what_cannot_be_served_is_said() {
     let site = Site::new();

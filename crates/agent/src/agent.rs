@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rustix::process::Rlimit;
 use subtle::ConstantTimeEq;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use wire::guest::{AgentHello, Claim, Error, GENERATION, NodeHello, OLDEST_GENERATION};
 
 use crate::file::Files;
@@ -42,6 +42,8 @@ pub struct Agent {
     pub ptys: Ptys,
     /// Held while what the sandbox starts with is being started.
     pub booting: Mutex<()>,
+    /// Told when the machine is about to be stopped for a while: what is tied to a stream is to part from it.
+    pub parting: Notify,
     /// When it all began.
     pub started: Instant,
     /// Requests under way.
@@ -79,6 +81,7 @@ impl Agent {
             files: Files::default(),
             ptys: Ptys::default(),
             booting: Mutex::default(),
+            parting: Notify::new(),
             started: Instant::now(),
             requests: Cell::new(0),
             sessions: Cell::new(0),

@@ -22,6 +22,7 @@
 
 mod agent;
 mod args;
+mod awake;
 mod boot;
 mod connection;
 mod failure;

@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use wire::guest::{Error, ErrorCode, Outcome, Request};
+use wire::guest::{Done, Error, ErrorCode, Outcome, Request};
 
 use crate::agent::Agent;
 use crate::connection::stream::Stream;
 use crate::{boot, failure, file, process, pty, status, whoami};
 
 /// The requests this agent knows, by their `op`.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "exec",
     "read_file",
     "write_file",
@@ -22,6 +22,7 @@ const KNOWN: [&str; 13] = [
     "walk",
     "whoami",
     "watch",
+    "pause",
     "status",
 ];
 
@@ -43,6 +44,10 @@ pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
         Request::Walk(walk) => file::walk(&agent.files, &claimed.sandbox, stream, walk).await,
         Request::Whoami => whoami::whoami(&claimed.sandbox),
         Request::Watch(watch) => file::watch(&agent.files, &claimed.sandbox, stream, watch).await,
+        Request::Pause => {
+            agent.parting.notify_waiters();
+            Ok(Done::Nothing)
+        }
         Request::Status => status::status(agent, claimed).await,
     }
 }
@@ -95,6 +100,7 @@ mod tests {
             Request::Walk(Walk::List { path: "/a".into(), recursive: false, exclude: Vec::new() }),
             Request::Whoami,
             Request::Watch(Watch { path: "/a".into(), recursive: false, exclude: Vec::new() }),
+            Request::Pause,
             Request::Status,
         ];
         for (request, op) in requests.iter().zip(KNOWN) {

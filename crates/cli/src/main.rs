@@ -67,6 +67,8 @@ enum Role {
     Node { orders: PathBuf },
     /// Serves the API, as the service user.
     Control { orders: PathBuf },
+    /// Leads strangers into sandboxes, as a user of its own.
+    Ingress { orders: PathBuf },
     /// Outlives the others: parent of machines, holder of their mounts.
     Launcher {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -100,6 +102,7 @@ fn be(role: Role) -> Result<ExitCode> {
     match role {
         Role::Node { orders } => multi_threaded(serve::node_role(&orders)).map(|()| ExitCode::SUCCESS),
         Role::Control { orders } => multi_threaded(serve::control_role(&orders)).map(|()| ExitCode::SUCCESS),
+        Role::Ingress { orders } => multi_threaded(serve::ingress_role(&orders)).map(|()| ExitCode::SUCCESS),
         Role::Launcher { args } => Ok(engine::launcher::main(args)),
         Role::Unpacker { orders } => Ok(artifact::rootfs::layers::child::main([orders])),
     }

@@ -79,6 +79,8 @@ pub struct Limits {
     pub prune_idle: Duration,
     /// How long other requests wait for a sandbox that is being made.
     pub ready_wait: Duration,
+    /// How long a pause waits for the node; it goes on if that is not enough.
+    pub pause_wait: Duration,
     /// How long a delete waits for the node; the deletion goes on if that is not enough.
     pub delete_wait: Duration,
     /// Silence after which a waiting client is sent a byte.
@@ -113,6 +115,7 @@ impl Default for Limits {
             prune_interval: Some(Duration::from_secs(24 * 60 * 60)),
             prune_idle: Duration::from_secs(template::defaults::IDLE_SECONDS as u64),
             ready_wait: Duration::from_secs(60),
+            pause_wait: Duration::from_secs(600),
             delete_wait: Duration::from_secs(30),
             keep_alive: Duration::from_secs(5),
             body_idle: Duration::from_secs(60),

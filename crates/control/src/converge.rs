@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use wire::id::SandboxId;
-use wire::node::{DeleteSandbox, NodeErrorCode, Observed, PutDeadline, PutSandbox};
+use wire::node::{
+    DeleteSandbox, NodeErrorCode, Observed, PauseSandbox, PutDeadline, PutSandbox, WakeSandbox,
+};
 use wire::sandbox::{Reason, State};
 
 use crate::error::Result;
 use crate::fleet::{Fleet, MIB};
 use crate::nodes::{Node, NodeFailure};
+use crate::pauses;
 use crate::record::{Desired, SandboxRecord, Step};
 use crate::templates;
 
@@ -43,6 +46,8 @@ pub fn start(fleet: &Arc<Fleet>, id: &SandboxId, step: Step) {
         let done = match step {
             Step::Put => bring_up(fleet, &id).await,
             Step::Deadline => tell_deadline(fleet, &id).await,
+            Step::Pause => tell_pause(fleet, &id).await,
+            Step::Wake => tell_wake(fleet, &id).await,
             Step::Delete => take_down(fleet, &id).await,
         };
         if let Err(error) = done {
@@ -149,6 +154,54 @@ pub async fn tell_deadline(fleet: &Fleet, id: &SandboxId) -> Result<()> {
     }
 }
 
+/// Has the node pause a sandbox, if that is what is wanted. Several may do so at once: it is paused once.
+pub async fn tell_pause(fleet: &Fleet, id: &SandboxId) -> Result<()> {
+    let record = fleet.store.sandbox(id).await?;
+    let Some(record) = record.filter(|record| record.next_step() == Some(Step::Pause)) else {
+        return Ok(());
+    };
+    let node = node_of(fleet, &record).await?;
+    let generation = record.generation;
+    match node.client.pause(id, &PauseSandbox { generation }).await {
+        Ok(seen) => hear(fleet, &seen).await,
+        Err(NodeFailure::Refused(refusal)) => match refusal.code {
+            NodeErrorCode::Stale => catch_up(fleet, &node, id).await,
+            // It has ended meanwhile, and the node says so, or has lost it.
+            NodeErrorCode::WrongState | NodeErrorCode::NotFound => Ok(()),
+            NodeErrorCode::Timeout => Err(NodeFailure::Refused(refusal).into()),
+            _ => {
+                fleet.change(id, |record, _| record.pause_refused(generation)).await?;
+                Err(NodeFailure::Refused(refusal).into())
+            }
+        },
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Has the node wake a sandbox, if that is what is wanted. Several may do so at once: it wakes once.
+pub async fn tell_wake(fleet: &Fleet, id: &SandboxId) -> Result<()> {
+    let record = fleet.store.sandbox(id).await?;
+    let Some(record) = record.filter(|record| record.next_step() == Some(Step::Wake)) else {
+        return Ok(());
+    };
+    let node = node_of(fleet, &record).await?;
+    let generation = record.generation;
+    let order = WakeSandbox { generation, timeout_seconds: record.spec.timeout_seconds };
+    match node.client.wake(id, &order).await {
+        Ok(seen) => hear(fleet, &seen).await,
+        Err(NodeFailure::Refused(refusal)) => match refusal.code {
+            NodeErrorCode::Stale => catch_up(fleet, &node, id).await,
+            NodeErrorCode::WrongState | NodeErrorCode::NotFound => Ok(()),
+            NodeErrorCode::Timeout => Err(NodeFailure::Refused(refusal).into()),
+            _ => {
+                fleet.change(id, |record, now_ms| record.wake_refused(generation, now_ms)).await?;
+                Err(NodeFailure::Refused(refusal).into())
+            }
+        },
+        Err(failure) => Err(failure.into()),
+    }
+}
+
 /// The node has seen a newer generation than it was told: a newer wish on another flight, or, where the store has none
 /// so new, one of before a backup.
 async fn catch_up(fleet: &Fleet, node: &Node, id: &SandboxId) -> Result<()> {
@@ -219,12 +272,15 @@ pub async fn listen(fleet: Arc<Fleet>, node: Arc<Node>) {
     }
 }
 
-async fn follow(fleet: &Fleet, node: &Node, wait: &mut Duration) -> Result<()> {
+async fn follow(fleet: &Arc<Fleet>, node: &Node, wait: &mut Duration) -> Result<()> {
     let mut changes = node.client.changes().await?;
     node.refresh().await?;
     while let Some(seen) = changes.next().await? {
         *wait = RETRY_WAIT;
         hear(fleet, &seen).await?;
+        if seen.is_wanted {
+            tokio::spawn(pauses::wake_wanted(fleet.clone(), seen.id));
+        }
     }
     Ok(())
 }
@@ -308,7 +364,7 @@ async fn is_there_still(node: &Node, id: &SandboxId) -> bool {
 async fn confirm_lost(fleet: &Fleet, node: &Node, id: &SandboxId) -> Result<()> {
     // It may have been deleted since: then the record says so, and this is no news.
     let Ok(None) = node.client.observed(id).await else { return Ok(()) };
-    let still_wanted = |record: &SandboxRecord| record.desired == Desired::Running;
+    let still_wanted = |record: &SandboxRecord| record.desired != Desired::Deleted;
     fleet.change(id, |record, now_ms| still_wanted(record) && record.lost(now_ms)).await?;
     Ok(())
 }

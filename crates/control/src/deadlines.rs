@@ -10,8 +10,9 @@ use wire::sandbox::limits::TIMEOUT_SECONDS;
 use crate::converge;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
+use crate::pauses::ready;
 use crate::record::{Desired, SandboxRecord, Step};
-use crate::sandboxes::{ended, present, ready, unknown};
+use crate::sandboxes::{ended, present, unknown};
 
 /// How its time is to change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use wire::public::sandbox::{UserHomeDir, Workdir};
 
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
-use crate::sandboxes::{explain, ready};
+use crate::pauses::ready;
+use crate::sandboxes::explain;
 
 /// How long the agent may take to say what it knows.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);

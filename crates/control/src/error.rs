@@ -104,6 +104,15 @@ pub enum Error {
         /// How many.
         sandboxes: u32,
     },
+    /// A sandbox that is paused would be more than its team may have running.
+    #[error("the sandbox stays paused: {0}")]
+    StaysPaused(Box<Error>),
+    /// The sandbox was paused before an operation in it ended.
+    #[error("sandbox {id} was paused before the operation ended; the next request wakes it")]
+    PausedMeanwhile {
+        /// Which.
+        id: SandboxId,
+    },
     /// The sandbox is going away.
     #[error("sandbox {id} is being deleted ({reason}); create a new one")]
     SandboxDeleting {

@@ -22,8 +22,10 @@ mod files;
 mod finite;
 mod fleet;
 mod http;
+mod ingress;
 pub mod keys;
 mod nodes;
+mod pauses;
 mod pepper;
 mod placement;
 mod private_file;
@@ -44,7 +46,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use wire::id::{KeyId, TeamId};
 
@@ -136,6 +138,11 @@ impl Control {
             last_used_at_ms: None,
         };
         self.fleet.store.add_team_with_key(team_name, &record, &self.fleet.pepper.hash(key)).await
+    }
+
+    /// Tells the ingress where requests may go, for as long as this runs.
+    pub fn guide(&self, listener: UnixListener) -> impl Future<Output = ()> + Send + use<> {
+        http::serve_ingress(self.fleet.clone(), listener)
     }
 
     /// Serves clients, listens to nodes and sweeps, until `shutdown`; then ends what is under way, bounded.

@@ -10,7 +10,8 @@ use wire::public::pty::Pty;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::nodes::{GuestAnswer, GuestEvent, Upload};
-use crate::sandboxes::{explain, ready};
+use crate::pauses::ready;
+use crate::sandboxes::explain;
 use crate::times::rfc3339;
 
 /// How long the agent may take over one word: the start of a program and the end of one are among them.

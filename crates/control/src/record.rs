@@ -1,15 +1,16 @@
 //! What the store says of one sandbox, and every way it may change. Pure.
 //!
 //! ```text
-//!             observe(running)                 observe(deleted)
-//!  starting ──────────────────▶ running ─────────────────────────▶ deleted
-//!     │                            │                                  ▲
-//!     │ fail, want_deleted         │ want_deleted                     │
-//!     └──────────────▶ deleting ◀──┘      observe(deleted)            │
-//!                          └──────────────────────────────────────────┘
+//!                                want_paused, observe(snapshotting, paused)
+//!             observe(running)   ┌───────────────────────────────▶ paused
+//!  starting ──────────────────▶ running ◀─────── unpausing ◀─────────┘
+//!     │                            │   observe(running)   want_awake
+//!     │ fail, want_deleted         │ want_deleted, from anywhere
+//!     └──────────────▶ deleting ◀──┘
+//!                          └──────── observe(deleted) ────────▶ deleted
 //! ```
 //!
-//! `desired` is what we want and moves only from running to deleted; `observed`
+//! `desired` is what we want, and moves between running and paused until it is deleted; `observed`
 //! is what the node was last heard to say. Every change of desire, and the
 //! acknowledgement of a death, is a new `generation`.
 
@@ -28,6 +29,8 @@ const TIMEOUT_JITTER_MS: i64 = 1000;
 pub enum Desired {
     /// There, and serving.
     Running,
+    /// Kept, without compute.
+    Paused,
     /// Gone.
     Deleted,
 }
@@ -89,6 +92,10 @@ pub enum Step {
     Put,
     /// That it should end at another moment.
     Deadline,
+    /// That it should be paused.
+    Pause,
+    /// That it should run again.
+    Wake,
     /// That it should be gone.
     Delete,
 }
@@ -100,10 +107,12 @@ impl SandboxRecord {
             (_, State::Deleted) => None,
             (Desired::Deleted, _) => Some(Step::Delete),
             (Desired::Running, State::Starting) => Some(Step::Put),
+            (Desired::Running, State::Unpausing) => Some(Step::Wake),
+            (Desired::Paused, State::Running | State::Snapshotting) => Some(Step::Pause),
             (Desired::Running, State::Running) if self.ends_at_ms.is_some() && self.is_ahead() => {
                 Some(Step::Deadline)
             }
-            (Desired::Running, _) => None,
+            (Desired::Running | Desired::Paused, _) => None,
         }
     }
 
@@ -114,7 +123,10 @@ impl SandboxRecord {
 
     /// Whether nobody need wait for it any longer.
     pub fn is_settled(&self) -> bool {
-        matches!(self.observed, State::Running | State::Deleted)
+        match self.observed {
+            State::Running => self.desired != Desired::Paused,
+            state => matches!(state, State::Paused | State::Deleted),
+        }
     }
 
     /// The reason it goes or went.
@@ -140,9 +152,52 @@ impl SandboxRecord {
         true
     }
 
+    /// Somebody wants it paused. True if that is news.
+    pub fn want_paused(&mut self, _now_ms: i64) -> bool {
+        if self.desired != Desired::Running || self.observed != State::Running {
+            return false;
+        }
+        self.desired = Desired::Paused;
+        self.generation = self.generation.max(self.seen_generation) + 1;
+        self.ends_at_ms = None;
+        true
+    }
+
+    /// Somebody needs it. True if it was paused, and is to run again.
+    pub fn want_awake(&mut self, now_ms: i64) -> bool {
+        if self.desired != Desired::Paused || self.observed != State::Paused {
+            return false;
+        }
+        self.desired = Desired::Running;
+        self.generation = self.generation.max(self.seen_generation) + 1;
+        self.enter(State::Unpausing, now_ms);
+        true
+    }
+
+    /// Its node will not pause it, as this generation wanted. True if that is news.
+    pub fn pause_refused(&mut self, generation: u64) -> bool {
+        let wanted = self.desired == Desired::Paused && self.generation == generation;
+        if !wanted || !matches!(self.observed, State::Running | State::Snapshotting) {
+            return false;
+        }
+        self.desired = Desired::Running;
+        true
+    }
+
+    /// Its node will not wake it, as this generation wanted. True if that is news.
+    pub fn wake_refused(&mut self, generation: u64, now_ms: i64) -> bool {
+        let wanted = self.desired == Desired::Running && self.generation == generation;
+        if !wanted || self.observed != State::Unpausing {
+            return false;
+        }
+        self.desired = Desired::Paused;
+        self.enter(State::Paused, now_ms);
+        true
+    }
+
     /// Somebody wants it to end at this moment. False if it does not run: then nothing changed.
     pub fn want_end_at(&mut self, ends_at_ms: i64, timeout_seconds: u32) -> bool {
-        if self.desired == Desired::Deleted || self.observed != State::Running {
+        if self.desired != Desired::Running || self.observed != State::Running {
             return false;
         }
         self.generation = self.generation.max(self.seen_generation) + 1;
@@ -181,7 +236,7 @@ impl SandboxRecord {
             self.ended(end, now_ms);
             return true;
         }
-        self.desired == Desired::Running && self.observe_life(seen, now_ms)
+        self.desired != Desired::Deleted && !self.is_late(seen) && self.observe_life(seen, now_ms)
     }
 
     /// Its node does not know it any more. True if that is news.
@@ -190,14 +245,14 @@ impl SandboxRecord {
             return false;
         }
         let detail = "its node does not know it any more".to_owned();
-        let unasked = self.desired == Desired::Running;
+        let unasked = self.desired != Desired::Deleted;
         self.ended(unasked.then_some(End { reason: Reason::EngineLost, detail }), now_ms);
         true
     }
 
     /// What we asked for beats what the node found, except that a life that ended by itself says how.
     fn ended(&mut self, found: Option<End>, now_ms: i64) {
-        if self.desired == Desired::Running {
+        if self.desired != Desired::Deleted {
             self.desired = Desired::Deleted;
             self.generation += 1;
         }
@@ -215,12 +270,31 @@ impl SandboxRecord {
         self.enter(State::Deleted, now_ms);
     }
 
+    /// Whether this is a word of before what is known: sandboxes do not start twice, nobody but we ends a pause, and a
+    /// node that has not heard of its end says nothing about what is since.
+    fn is_late(&self, seen: &Observed) -> bool {
+        let ends = seen.state == State::Deleting;
+        if seen.generation < self.seen_generation {
+            return !ends;
+        }
+        match self.observed {
+            State::Paused => !ends && seen.state != State::Paused,
+            State::Unpausing => !ends && seen.generation < self.generation,
+            State::Starting => false,
+            _ => matches!(seen.state, State::Starting | State::Unpausing),
+        }
+    }
+
     fn observe_life(&mut self, seen: &Observed, now_ms: i64) -> bool {
         let mut news = false;
-        // A late word from before it ran; sandboxes do not start twice.
-        let stale = seen.state == State::Starting;
-        if seen.state != self.observed && !stale {
+        if seen.state != self.observed {
             self.enter(seen.state, now_ms);
+            news = true;
+        }
+        if seen.state == State::Paused && (self.desired == Desired::Running || self.timeout_at_ms.is_some()) {
+            // When its time was up, unless somebody wanted it.
+            self.desired = Desired::Paused;
+            (self.timeout_at_ms, self.ends_at_ms) = (None, None);
             news = true;
         }
         if seen.generation > self.seen_generation {
@@ -236,7 +310,8 @@ impl SandboxRecord {
             news = true;
         }
         // One who has not heard what is wanted now counts on the old time.
-        let counted = seen.timeout_at_ms.filter(|_| seen.generation >= self.generation);
+        let counts = seen.generation >= self.generation && seen.state != State::Paused;
+        let counted = seen.timeout_at_ms.filter(|_| counts);
         if let Some(at_ms) = counted.and_then(|ms| i64::try_from(ms).ok()) {
             let known = self.timeout_at_ms.is_some_and(|old| old.abs_diff(at_ms) <= TIMEOUT_JITTER_MS as u64);
             news |= !known;
@@ -277,6 +352,7 @@ pub mod tests {
                 workdir: "/".into(),
                 user: String::new(),
                 boot: None,
+                auto_pause: false,
             },
             network_policy: None,
             end: None,
@@ -298,6 +374,7 @@ pub mod tests {
             state,
             death: death.map(|reason| Death { reason, evidence: "seen".into() }),
             timeout_at_ms: Some(500_000),
+            is_wanted: false,
             steps: Vec::new(),
         }
     }
@@ -306,6 +383,9 @@ pub mod tests {
     enum Event {
         Seen(State, Option<Reason>),
         Delete,
+        Pause,
+        Wake,
+        Refused,
         EndAt(i64),
         Fail,
         Lost,
@@ -317,6 +397,9 @@ pub mod tests {
         prop_oneof![
             (state, reason).prop_map(|(state, reason)| Event::Seen(state, reason)),
             Just(Event::Delete),
+            Just(Event::Pause),
+            Just(Event::Wake),
+            Just(Event::Refused),
             (1_000_000..2_000_000i64).prop_map(Event::EndAt),
             Just(Event::Fail),
             Just(Event::Lost),
@@ -327,6 +410,12 @@ pub mod tests {
         match event {
             Event::Seen(state, reason) => record.observe(&seen(*state, *reason), now_ms),
             Event::Delete => record.want_deleted(Reason::Deleted, "", now_ms),
+            Event::Pause => record.want_paused(now_ms),
+            Event::Wake => record.want_awake(now_ms),
+            Event::Refused => {
+                let generation = record.generation;
+                record.pause_refused(generation) || record.wake_refused(generation, now_ms)
+            }
             Event::EndAt(at_ms) => record.want_end_at(*at_ms, 60),
             Event::Fail => record.fail(NodeErrorCode::EngineFailed, "broke", now_ms),
             Event::Lost => record.lost(now_ms),
@@ -342,7 +431,14 @@ pub mod tests {
                 let news = apply(&mut record, event, 2000 + index as i64);
                 prop_assert_eq!(news, record != before, "news is said exactly when something changed");
                 prop_assert!(record.generation >= before.generation);
-                prop_assert!(before.desired == Desired::Running || record.desired == Desired::Deleted, "nothing comes back");
+                prop_assert!(before.desired != Desired::Deleted || record.desired == Desired::Deleted, "nothing comes back");
+                if record.observed == State::Paused {
+                    prop_assert_eq!(record.desired, Desired::Paused, "what rests is wanted so");
+                    prop_assert_eq!(record.timeout_at_ms, None, "it has no time");
+                }
+                if record.observed == State::Unpausing {
+                    prop_assert_eq!(record.desired, Desired::Running);
+                }
                 prop_assert!(before.observed != State::Deleted || !news, "the last word is the last word");
                 prop_assert!(record.launched_at_ms.is_some() || before.launched_at_ms.is_none());
                 if record.next_step() == Some(Step::Deadline) {
@@ -418,6 +514,44 @@ pub mod tests {
         record.observe(&seen(State::Running, None), 2000);
         assert!(!record.observe(&seen(State::Starting, None), 2001));
         assert_eq!(record.observed, State::Running);
+    }
+
+    /// One that the node has paused by itself.
+    fn paused() -> SandboxRecord {
+        let mut record = fresh();
+        record.observe(&seen(State::Running, None), 2000);
+        record.observe(&Observed { timeout_at_ms: None, ..seen(State::Paused, None) }, 3000);
+        record
+    }
+
+    #[test]
+    fn one_that_is_paused_is_woken_once_and_late_words_do_not_wake_it() {
+        let mut record = paused();
+        assert_eq!((record.desired, record.observed), (Desired::Paused, State::Paused));
+        for late in [State::Running, State::Snapshotting] {
+            assert!(!record.observe(&seen(late, None), 3001));
+        }
+        assert!(record.want_awake(4000) && !record.want_awake(4001));
+        assert_eq!((record.observed, record.next_step()), (State::Unpausing, Some(Step::Wake)));
+        assert!(!record.observe(&seen(State::Paused, None), 4002), "it has not heard of it");
+        record.observe(&Observed { generation: 2, ..seen(State::Running, None) }, 5000);
+        assert_eq!((record.observed, record.next_step()), (State::Running, None));
+        assert!(!record.observe(&seen(State::Paused, None), 5001), "that was before");
+    }
+
+    #[test]
+    fn a_refusal_undoes_the_wish_and_no_newer_one() {
+        let mut record = paused();
+        record.want_awake(4000);
+        assert!(!record.wake_refused(1, 4001));
+        assert!(record.wake_refused(2, 4001));
+        assert_eq!((record.desired, record.observed), (Desired::Paused, State::Paused));
+        let mut record = fresh();
+        record.observe(&seen(State::Running, None), 2000);
+        assert!(record.want_paused(2001) && !record.is_settled());
+        assert_eq!(record.next_step(), Some(Step::Pause));
+        assert!(record.pause_refused(2) && record.is_settled());
+        assert_eq!(record.next_step(), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::converge;
 use crate::entropy;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
-use crate::nodes::{Node, NodeFailure};
+use crate::nodes::NodeFailure;
 use crate::placement::{Refusal, place};
 use crate::quota;
 use crate::record::{Desired, SandboxRecord, Step};
@@ -37,6 +37,8 @@ pub struct Order {
     pub memory_mib: Option<u32>,
     /// Life, in seconds.
     pub timeout_seconds: u32,
+    /// Whether it is paused, and does not end, when its time is up.
+    pub auto_pause: bool,
     /// Added to the environment of the image and of the template.
     pub env: BTreeMap<String, String>,
     /// What it may reach, as it was said; absent, as the template says.
@@ -181,6 +183,7 @@ fn spec(from: &Serving, order: &Order, limits: &Limits) -> SandboxSpec {
         workdir: if image.working_dir.is_empty() { "/".to_owned() } else { image.working_dir.clone() },
         user: image.user.clone(),
         boot: templates::boot(template, image),
+        auto_pause: order.auto_pause,
     }
 }
 
@@ -267,24 +270,6 @@ fn present_record(mut record: SandboxRecord) -> Value {
     serde_json::to_value(record).unwrap_or_else(|error| json!({ "error": error.to_string() }))
 }
 
-/// The node of a sandbox that serves requests; waits, bounded, for one that is about to.
-pub async fn ready(fleet: &Fleet, team: &TeamId, id: &SandboxId) -> Result<Arc<Node>> {
-    let mut record = owned(fleet, team, id).await?;
-    if !record.is_settled() && record.desired == Desired::Running {
-        let settled = |record: &SandboxRecord| record.is_settled() || record.desired == Desired::Deleted;
-        let waited = fleet.wait_for(id, fleet.limits.ready_wait, settled).await?;
-        record = waited.ok_or_else(|| unknown(id))?;
-    }
-    match record.observed {
-        State::Running | State::Snapshotting => fleet.nodes.get(&record.node).await.ok_or(Error::NoNode),
-        State::Deleting | State::Deleted => Err(ended(&record)),
-        state => {
-            let seconds = fleet.limits.ready_wait.as_secs();
-            Err(Error::StillMoving { id: id.clone(), state, seconds })
-        }
-    }
-}
-
 /// Why nothing can be asked of this sandbox any more.
 pub fn ended(record: &SandboxRecord) -> Error {
     let (id, reason) = (record.id.clone(), record.end_reason());
@@ -294,11 +279,15 @@ pub fn ended(record: &SandboxRecord) -> Error {
     }
 }
 
-/// Says why an exchange with a sandbox failed: the sandbox may have ended under it.
+/// Says why an exchange with a sandbox failed: the sandbox may have ended under it, or been paused.
 pub async fn explain(fleet: &Fleet, id: &SandboxId, failure: NodeFailure) -> Error {
     let leaving = |record: &SandboxRecord| record.desired == Desired::Deleted;
-    match fleet.wait_for(id, LAST_WORDS_WAIT, leaving).await {
+    let parting =
+        |record: &SandboxRecord| record.desired == Desired::Paused || record.observed == State::Snapshotting;
+    let known = fleet.wait_for(id, LAST_WORDS_WAIT, |record| leaving(record) || parting(record)).await;
+    match known {
         Ok(Some(record)) if leaving(&record) => ended(&record),
+        Ok(Some(record)) if parting(&record) => Error::PausedMeanwhile { id: id.clone() },
         _ => match failure {
             NodeFailure::Unreachable(source) | NodeFailure::Malformed(source) => Error::Broken(source),
             other => other.into(),
@@ -326,7 +315,7 @@ pub fn present(record: SandboxRecord) -> Sandbox {
         memory: record.spec.resources.memory_mib,
         disk: record.spec.resources.disk_mib,
         timeout: record.spec.timeout_seconds,
-        auto_pause: false,
+        auto_pause: record.spec.auto_pause,
         created_at: rfc3339(record.created_at_ms),
         timeout_at: record.timeout_at_ms.map(unix_seconds),
         network_policy: record.network_policy,
@@ -375,6 +364,7 @@ mod tests {
         };
         let from = Serving { template, digest: Digest::from_sha256([1; 32]), config };
         let order = Order {
+            auto_pause: false,
             template_name: "t".into(),
             vcpu: Some(4),
             memory_mib: None,

@@ -16,7 +16,7 @@ pub mod launcher;
 pub mod probe;
 pub mod steps;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -46,6 +46,8 @@ pub struct MachineSpec {
     pub image: PathBuf,
     /// What it may use.
     pub resources: Resources,
+    /// The checkpoint that it goes on from; absent, it begins.
+    pub from: Option<PathBuf>,
 }
 
 /// A machine that runs, or did when this was made.
@@ -144,7 +146,8 @@ impl Engine {
         }
     }
 
-    /// Brings a machine up, step by step. When a step fails, all are undone and nothing is left.
+    /// Brings a machine up, step by step. When a step fails, all are undone and nothing is left but the checkpoint it was
+    /// to go on from.
     ///
     /// # Errors
     /// [`Error`] naming the step that failed.
@@ -177,6 +180,50 @@ impl Engine {
         }
     }
 
+    /// Stops all that runs in a machine, and writes what it is (its memory, its processes, what was written on its disk)
+    /// into an empty directory. It stands still afterwards, until it is told to go on or taken down.
+    ///
+    /// # Errors
+    /// [`Error::Step`]. The machine may have ended of it; else it may stand still, and is told to go on.
+    pub async fn checkpoint(&self, id: &SandboxId, into: &Path) -> Result<(), Error> {
+        match self {
+            Self::Gvisor(engine) => engine.checkpoint(id, into).await,
+            Self::Fake(engine) => engine.checkpoint(id, into).await,
+        }
+    }
+
+    /// Lets a machine go on that stands still. One that does not is left alone.
+    ///
+    /// # Errors
+    /// When it cannot be made to.
+    pub async fn resume(&self, id: &SandboxId) -> Result<(), Error> {
+        match self {
+            Self::Gvisor(engine) => engine.resume(id).await,
+            Self::Fake(engine) => engine.resume(id).await,
+        }
+    }
+
+    /// As [`Engine::down`], of one whose checkpoint is kept: what that needs stays.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn release(&self, id: &SandboxId) -> Result<(), Error> {
+        match self {
+            // Its checkpoints have all that they need.
+            Self::Gvisor(engine) => engine.down(id).await,
+            Self::Fake(engine) => engine.release(id).await,
+        }
+    }
+
+    /// Bytes that a checkpoint of a machine takes, at most.
+    pub fn checkpoint_bytes_max(&self, id: &SandboxId) -> u64 {
+        match self {
+            Self::Gvisor(engine) => engine.checkpoint_bytes_max(id),
+            // Its processes keep their memory themselves.
+            Self::Fake(_) => 0,
+        }
+    }
+
     /// A new byte stream to the machine's agent, waiting for it to listen, `bound` at most.
     ///
     /// # Errors
@@ -185,6 +232,19 @@ impl Engine {
         match self {
             Self::Gvisor(engine) => engine.dial_agent(machine, bound).await,
             Self::Fake(engine) => engine.dial_agent(machine, bound).await,
+        }
+    }
+
+    /// A new byte stream to what listens on a TCP port of the machine, waiting for it, `bound` at most. The agent's own
+    /// port is like any other here.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with [`std::io::ErrorKind::ConnectionRefused`] when nobody listened to the end; [`Error::Timeout`]
+    /// when nothing answered at all.
+    pub async fn dial_port(&self, id: &SandboxId, port: u16, bound: Duration) -> Result<Stream, Error> {
+        match self {
+            Self::Gvisor(engine) => engine.dial_port(id, port, bound).await,
+            Self::Fake(engine) => engine.dial_port(id, port, bound).await,
         }
     }
 
@@ -256,4 +316,11 @@ impl Engine {
             Self::Fake(engine) => engine.close().await,
         }
     }
+}
+
+/// What a file takes of its disk.
+fn used_bytes(file: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    // st_blocks counts 512 bytes, whatever the file system's blocks are (stat(2)).
+    std::fs::metadata(file).ok().map(|metadata| metadata.blocks() * 512)
 }

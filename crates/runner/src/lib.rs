@@ -7,6 +7,7 @@
 pub mod capacity;
 pub mod graves;
 pub mod guest;
+pub mod keep;
 pub mod leaks;
 pub mod node;
 pub mod room;
@@ -14,6 +15,7 @@ pub mod sandbox;
 pub mod supervisor;
 
 mod http;
+mod ports;
 
 use std::future::Future;
 use std::io;
@@ -40,6 +42,8 @@ pub struct Config {
     pub id: NodeId,
     /// Where its records are kept.
     pub records_dir: PathBuf,
+    /// Where sandboxes are kept that are paused; on the same disk.
+    pub paused_dir: PathBuf,
     /// What sandboxes start from.
     pub images: Images,
     /// What fetches more of them.
@@ -101,6 +105,11 @@ impl Runner {
             result = serving => result,
             () = shutdown => Ok(()),
         }
+    }
+
+    /// Lends the ingress connections to ports of sandboxes, for as long as this runs.
+    pub async fn lend_ports(&self, listener: UnixListener) {
+        ports::lend(self.supervisor.clone(), listener).await;
     }
 
     /// Ends what no sandbox needs any more. Sandboxes that run go on.

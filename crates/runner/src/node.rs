@@ -15,6 +15,7 @@ use wire::clock::Clock;
 use wire::image::Digest;
 use wire::node::{NodeError, NodeErrorCode, Observed};
 
+use crate::keep::Keep;
 use crate::room::Room;
 use crate::sandbox::pulse::Pulse;
 use crate::sandbox::record::Records;
@@ -39,6 +40,8 @@ pub struct Node {
     pub records: Records,
     /// Who writes it down.
     pub scribe: Scribe,
+    /// What sandboxes are that are paused.
+    pub keep: Keep,
     /// How much more can be written.
     pub room: Room,
     /// The time.
@@ -74,6 +77,7 @@ impl Node {
             images: config.images,
             scribe: Scribe::of(records.clone())?,
             records,
+            keep: Keep::open(config.paused_dir)?,
             room,
             puller: config.puller,
             clock: config.clock,

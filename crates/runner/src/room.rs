@@ -48,6 +48,22 @@ impl Room {
         }
     }
 
+    /// Whether so much more may be written here at once.
+    ///
+    /// # Errors
+    /// [`NodeErrorCode::StorageFull`], saying how much is free.
+    pub fn check_bytes(&self, bytes: u64) -> Result<(), NodeError> {
+        let wanted_mib = bytes.div_ceil(MIB);
+        match self.free_mib() {
+            Ok(free_mib) if free_mib < self.reserve_mib.saturating_add(wanted_mib) => {
+                let message =
+                    format!("up to {wanted_mib} MiB are to be written, and {}", self.told(free_mib));
+                Err(NodeError::new(NodeErrorCode::StorageFull, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// That the disk is full or nearly so, for people; `None` if it is not.
     pub fn shortage(&self) -> Option<String> {
         let free_mib = self.free_mib().ok()?;
@@ -72,6 +88,9 @@ mod tests {
     fn a_refusal_names_the_place_what_is_free_and_what_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Room::new(dir.path().to_owned(), 0).check(), Ok(()));
+        assert_eq!(Room::new(dir.path().to_owned(), 0).check_bytes(1), Ok(()));
+        let much = Room::new(dir.path().to_owned(), 0).check_bytes(u64::MAX).unwrap_err();
+        assert_eq!(much.code, NodeErrorCode::StorageFull);
         let refusal = Room::new(dir.path().to_owned(), u64::MAX).check().unwrap_err();
         assert_eq!(refusal.code, NodeErrorCode::StorageFull);
         for part in [dir.path().to_str().unwrap(), "MiB free", &u64::MAX.to_string()] {

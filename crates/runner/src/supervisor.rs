@@ -12,8 +12,8 @@ use tokio::task::JoinSet;
 use wire::id::SandboxId;
 use wire::image::Digest;
 use wire::node::{
-    Capacity, DeleteSandbox, Leak, NodeError, NodeErrorCode, Observed, PruneImages, Pruned, PutDeadline,
-    PutSandbox, SandboxSpec,
+    Capacity, DeleteSandbox, Leak, NodeError, NodeErrorCode, Observed, PauseSandbox, PruneImages, Pruned,
+    PutDeadline, PutSandbox, SandboxSpec, WakeSandbox,
 };
 use wire::sandbox::{Death, Reason, State};
 
@@ -31,8 +31,14 @@ use crate::sandbox::task::Task;
 const SETTLE_BOUND: Duration = Duration::from_secs(60);
 /// A `DELETE` waits so long for its sandbox to be gone; after that it is surely going.
 const DELETE_BOUND: Duration = Duration::from_secs(30);
+/// A pause may take so long: gigabytes go to a disk.
+const PAUSE_BOUND: Duration = Duration::from_secs(660);
+/// A wake may take so long: gigabytes come from there.
+const WAKE_BOUND: Duration = Duration::from_secs(360);
 /// A request for a sandbox that is coming up waits so long for its agent.
 const GUEST_BOUND: Duration = Duration::from_secs(60);
+/// A request for one that is paused waits so long for it to be woken; less than control waits for its answer.
+const ASLEEP_BOUND: Duration = Duration::from_secs(20);
 /// The record of a sandbox nobody asked about is kept so long after its end.
 const TOMBSTONE_MS: u64 = 60 * 60 * 1000;
 /// Between two sweeps of such records.
@@ -57,6 +63,23 @@ pub struct Supervisor {
     graves: Mutex<Graves>,
     attending: tokio::sync::Mutex<()>,
     admitting: tokio::sync::Mutex<()>,
+    /// Those that are paused and have a place to wake up in; once for each who waits for that.
+    waking: Mutex<Vec<SandboxId>>,
+}
+
+/// See [`Supervisor::reserve`].
+struct Place<'a> {
+    supervisor: &'a Supervisor,
+    id: SandboxId,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut waking = self.supervisor.waking();
+        if let Some(index) = waking.iter().position(|id| *id == self.id) {
+            waking.swap_remove(index);
+        }
+    }
 }
 
 impl Supervisor {
@@ -73,8 +96,13 @@ impl Supervisor {
             graves: Mutex::default(),
             attending: tokio::sync::Mutex::default(),
             admitting: tokio::sync::Mutex::default(),
+            waking: Mutex::default(),
         });
-        for record in supervisor.node.records.load()? {
+        let records = supervisor.node.records.load()?;
+        let paused: BTreeSet<&str> =
+            records.iter().filter(|r| r.phase == Phase::Paused).map(|r| r.id.as_str()).collect();
+        supervisor.node.keep.retain(|name| paused.contains(name))?;
+        for record in records {
             let id = record.id.clone();
             let handle = supervisor.take_over(record).await;
             supervisor.lock().insert(id, handle);
@@ -93,12 +121,16 @@ impl Supervisor {
                 return Task::rest(node, record, death);
             }
             Phase::Deleting { death } => death.clone(),
+            Phase::Paused => return Task::paused(node, record),
             _ if record.boot_id != node.boot_id => {
                 let evidence =
                     format!("it ran in boot {} of the host, and this is {}", record.boot_id, node.boot_id);
                 died(Reason::HostRestarted, &evidence)
             }
             Phase::Starting => died(Reason::CreateFailed, "the node was restarted while it was coming up"),
+            Phase::Pausing { deadline_boot_ms } => {
+                return self.go_on(record.clone(), *deadline_boot_ms).await;
+            }
             Phase::Booting { .. } | Phase::Running { .. } => match node.engine.find(&record.id).await {
                 Ok(Some(machine)) => return Task::adopt(node, record, machine),
                 Ok(None) => died_unwatched(node.engine.post_mortem(&record.id).await),
@@ -106,6 +138,25 @@ impl Supervisor {
             },
         };
         Task::bury(node, record, death)
+    }
+
+    /// One whose pause was cut short runs on, if it still does.
+    async fn go_on(&self, mut record: Record, deadline_boot_ms: u64) -> Handle {
+        let node = self.node.clone();
+        let found = match node.engine.find(&record.id).await {
+            Ok(Some(machine)) => node.engine.resume(&record.id).await.map(|()| Some(machine)),
+            found => found,
+        };
+        let evidence = match found {
+            Ok(Some(machine)) => {
+                record.phase = Phase::Running { deadline_boot_ms };
+                return Task::adopt(node, record, machine);
+            }
+            Ok(None) => node.engine.post_mortem(&record.id).await.evidence,
+            Err(error) => wire::causes::chain(&error),
+        };
+        let evidence = format!("the node was restarted while it was being paused: {evidence}");
+        Task::bury(node, record, died(Reason::CheckpointFailed, &evidence))
     }
 
     /// Makes a sandbox what it should be, and returns what it is once that is settled.
@@ -132,7 +183,7 @@ impl Supervisor {
         }
         self.check_grave(id, put)?;
         self.node.image(&put.spec.image)?;
-        admit(self.capacity, used(&self.lock()), demand(&put.spec))?;
+        admit(self.capacity, self.used(), demand(&put.spec))?;
         self.node.room.check()?;
         let record = Record::new(
             id.clone(),
@@ -183,6 +234,56 @@ impl Supervisor {
         answered.unwrap_or_else(|_| Err(ending(&handle.observed())))
     }
 
+    /// Pauses a sandbox, and returns when that is durable and its compute is gone.
+    ///
+    /// # Errors
+    /// [`NodeErrorCode::NotFound`], [`NodeErrorCode::Stale`], [`NodeErrorCode::WrongState`] when it does not run,
+    /// [`NodeErrorCode::StorageFull`] and others when it cannot be kept: then it runs on, or has died of it.
+    pub async fn pause(&self, id: &SandboxId, pause: PauseSandbox) -> Result<Observed, NodeError> {
+        self.attend(id).await;
+        let handle = self.get(id).ok_or_else(|| not_found(id))?;
+        let (answer, answered) = oneshot::channel();
+        handle.send(Command::Pause(pause, answer)).await;
+        let answered = bounded(PAUSE_BOUND, answered).await?;
+        answered.unwrap_or_else(|_| Err(ending(&handle.observed())))
+    }
+
+    /// Has a sandbox that is paused run again, and returns when it does.
+    ///
+    /// # Errors
+    /// [`NodeErrorCode::NotFound`], [`NodeErrorCode::Stale`], [`NodeErrorCode::NoCapacity`] and others when it cannot:
+    /// then it stays paused.
+    pub async fn wake(&self, id: &SandboxId, wake: WakeSandbox) -> Result<Observed, NodeError> {
+        self.attend(id).await;
+        let handle = self.get(id).ok_or_else(|| not_found(id))?;
+        let _place = self.reserve(&handle).await?;
+        let (answer, answered) = oneshot::channel();
+        handle.send(Command::Wake(wake, answer)).await;
+        let answered = bounded(WAKE_BOUND, answered).await?;
+        answered.unwrap_or_else(|_| Err(ending(&handle.observed())))
+    }
+
+    /// A place for a sandbox that is about to wake, held until it does.
+    async fn reserve(&self, handle: &Handle) -> Result<Place<'_>, NodeError> {
+        let _one_at_a_time = self.admitting.lock().await;
+        let id = &handle.record.id;
+        if handle.observed().state == State::Paused && !self.waking().contains(id) {
+            admit(self.capacity, self.used(), demand(&handle.record.spec))?;
+            self.node.room.check()?;
+        }
+        self.waking().push(id.clone());
+        Ok(Place { supervisor: self, id: id.clone() })
+    }
+
+    fn waking(&self) -> MutexGuard<'_, Vec<SandboxId>> {
+        self.waking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn used(&self) -> Capacity {
+        let waking = self.waking().clone();
+        used(&self.lock(), &waking)
+    }
+
     /// Ends a sandbox and returns once nothing of it is left, or once that is only a matter of time.
     pub async fn delete(&self, id: &SandboxId, delete: DeleteSandbox) -> Observed {
         // From here on no order that is older brings it back, not even to a node that has never seen it.
@@ -215,19 +316,34 @@ impl Supervisor {
     /// second part lives.
     ///
     /// # Errors
-    /// [`NodeErrorCode::NotFound`], [`NodeErrorCode::WrongState`] when it is ending, [`NodeErrorCode::Timeout`].
+    /// [`NodeErrorCode::NotFound`], [`NodeErrorCode::Asleep`], [`NodeErrorCode::WrongState`] when it is ending,
+    /// [`NodeErrorCode::Timeout`].
     pub async fn guest(&self, id: &SandboxId) -> Result<(Connection, Talking), NodeError> {
         self.attend(id).await;
         let handle = self.get(id).ok_or_else(|| not_found(id))?;
         let connection = async {
             tokio::select! {
                 connection = handle.guest() => connection,
-                _ = handle.wait(|observed| matches!(observed.state, State::Deleting | State::Deleted)) => None,
+                _ = handle.wait(|observed| !may_serve(observed.state)) => None,
             }
         };
         let talking = handle.talk.begin(|| self.node.engine.wake(id));
-        let connection = bounded(GUEST_BOUND, connection).await?;
-        Ok((connection.ok_or_else(|| ending(&handle.observed()))?, talking))
+        if let Some(connection) = bounded(GUEST_BOUND, connection).await? {
+            return Ok((connection, talking));
+        }
+        if handle.observed().state != State::Paused {
+            return Err(ending(&handle.observed()));
+        }
+        // Paused since whoever asks looked: control is told, and wakes it, if that may be.
+        self.node.changed(Observed { is_wanted: true, ..handle.observed() });
+        let woken = tokio::time::timeout(ASLEEP_BOUND, handle.guest()).await.ok().flatten();
+        woken.map(|connection| (connection, talking)).ok_or_else(asleep)
+    }
+
+    /// What others hold of a sandbox, if it is here.
+    pub(crate) async fn find(&self, id: &SandboxId) -> Option<Handle> {
+        self.attend(id).await;
+        self.get(id)
     }
 
     /// Removes images and layers that neither control nor a sandbox of this node needs, or says which those would be.
@@ -248,7 +364,7 @@ impl Supervisor {
 
     /// What is promised to sandboxes, and what there is.
     pub fn capacity(&self) -> (Capacity, Capacity) {
-        (self.capacity, used(&self.lock()))
+        (self.capacity, self.used())
     }
 
     /// The record of a sandbox, for people.
@@ -419,10 +535,25 @@ async fn watch_disks(supervisor: std::sync::Weak<Supervisor>) {
     }
 }
 
-fn used(handles: &BTreeMap<SandboxId, Handle>) -> Capacity {
-    let alive = handles.values().filter(|handle| handle.observed().state != State::Deleted);
+/// What those take that are there, and those that are about to wake.
+fn used(handles: &BTreeMap<SandboxId, Handle>, waking: &[SandboxId]) -> Capacity {
+    let takes = |handle: &&Handle| match handle.observed().state {
+        State::Deleted => false,
+        State::Paused => waking.contains(&handle.record.id),
+        _ => true,
+    };
+    let alive = handles.values().filter(takes);
     let spec = |handle: &Handle| -> SandboxSpec { handle.record.spec.clone() };
     alive.fold(Capacity::default(), |sum, handle| plus(sum, demand(&spec(handle))))
+}
+
+/// Whether what is asked of it will be heard, now or soon.
+fn may_serve(state: State) -> bool {
+    !matches!(state, State::Paused | State::Deleting | State::Deleted)
+}
+
+fn asleep() -> NodeError {
+    NodeError::new(NodeErrorCode::Asleep, "the sandbox is paused, and was not woken in time; ask again")
 }
 
 fn is_transition(state: State) -> bool {
@@ -452,6 +583,7 @@ fn never_seen(id: SandboxId, delete: DeleteSandbox) -> Observed {
         state: State::Deleted,
         death: Some(died(delete.reason, "")),
         timeout_at_ms: None,
+        is_wanted: false,
         steps: Vec::new(),
     }
 }

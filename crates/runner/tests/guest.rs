@@ -36,7 +36,7 @@ impl Lab {
         let dir = tempfile::tempdir().unwrap();
         let fake = engine(dir.path().join("fake"));
         let resources = Resources { vcpu: 1, memory_mib: 512, disk_mib: 100, processes_max: 1000 };
-        let spec = MachineSpec { id: id(), image: PathBuf::new(), resources };
+        let spec = MachineSpec { id: id(), image: PathBuf::new(), resources, from: None };
         let machine = fake.up(&spec).await.unwrap().machine;
         Self { dir, fake, machine }
     }
@@ -159,6 +159,17 @@ async fn first_words(call: &mut GuestCall) -> Bytes {
             Event::Head(_) | Event::Eof(_) => {}
         }
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_finished_is_hung_up_by_the_agent() {
+    let lab = Lab::start().await;
+    let connection = lab.connect().await;
+    tokio::time::timeout(BOUND, connection.finish()).await.expect("the agent hangs up");
+    let broken = connection.broken().expect("it is gone");
+    assert!(wire::causes::chain(&broken).contains("hung up"), "{broken:?}");
+    lab.connect().await;
+    lab.end().await;
 }
 
 #[tokio::test]

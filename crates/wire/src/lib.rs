@@ -8,12 +8,14 @@
 //! | [`public`] | users and the API (`/v1`) |
 //! | [`node`] | control and a node |
 //! | [`guest`] | a node and the agent inside a sandbox |
+//! | [`ingress`] | the ingress, control and a node |
 
 pub mod causes;
 pub mod clock;
 pub mod guest;
 pub mod id;
 pub mod image;
+pub mod ingress;
 pub mod keyring;
 pub mod node;
 pub mod public;

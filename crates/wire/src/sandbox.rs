@@ -16,7 +16,7 @@ pub enum State {
     Starting,
     /// Serving requests.
     Running,
-    /// Its memory and disk are being captured; it goes on afterwards.
+    /// Its memory and disk are being captured, after which it goes on or is paused; requests wait.
     Snapshotting,
     /// Kept as a snapshot; no compute. The next request wakes it.
     Paused,
@@ -88,6 +88,8 @@ pub enum Reason {
     CreateFailed,
     /// The host was restarted under it.
     HostRestarted,
+    /// Its engine ended while its memory was being captured.
+    CheckpointFailed,
 }
 
 impl Reason {
@@ -102,6 +104,7 @@ impl Reason {
             Reason::AgentLost => "agent_lost",
             Reason::CreateFailed => "create_failed",
             Reason::HostRestarted => "host_restarted",
+            Reason::CheckpointFailed => "checkpoint_failed",
         }
     }
 }

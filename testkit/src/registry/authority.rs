@@ -42,6 +42,16 @@ impl Authority {
         self.0.path().join("ca.pem")
     }
 
+    /// The certificate it signed, in PEM.
+    pub fn server_certificate(&self) -> PathBuf {
+        self.0.path().join("cert.pem")
+    }
+
+    /// That certificate's key, in PEM.
+    pub fn server_key(&self) -> PathBuf {
+        self.0.path().join("key.pem")
+    }
+
     /// How a server proves that it is this machine.
     ///
     /// # Panics

@@ -67,6 +67,9 @@ impl Drill {
         if plan.operation != Operation::Create && self.spare.is_none() {
             self.spare = Some(self.make().await);
         }
+        if matches!(plan.operation, Operation::Pause | Operation::Wake) {
+            self.mark(plan.operation == Operation::Wake).await;
+        }
         self.hold(plan.moment);
         let under_way = self.start(plan.operation);
         self.wait_for(plan.moment, &under_way).await;
@@ -121,6 +124,17 @@ impl Drill {
         id_of(&self.api.post("/v1/sandbox", json!({ "timeout": 28_800 })).await.expect(201).json())
     }
 
+    /// Leaves a mark that must be there afterwards, in a sandbox that is paused then, or not.
+    async fn mark(&mut self, paused: bool) {
+        self.written += 1;
+        let sandbox = format!("/v1/sandbox/{}", self.spare.as_deref().expect("it was made"));
+        let mark = json!({ "command": format!("echo {} > mark", self.written) });
+        self.api.post(&format!("{sandbox}/process/execute"), mark).await.expect(200);
+        if paused {
+            self.api.post(&format!("{sandbox}/pause"), json!({})).await.expect(201);
+        }
+    }
+
     fn start(&mut self, operation: Operation) -> UnderWay {
         let id = self.spare.clone().filter(|_| operation != Operation::Create);
         let sandbox = format!("/v1/sandbox/{}", id.as_deref().unwrap_or_default());
@@ -136,6 +150,11 @@ impl Drill {
                 (Method::POST, path, vec![self.written as u8; FILE_BYTES].into())
             }
             Operation::Delete => (Method::DELETE, sandbox, Bytes::new()),
+            Operation::Pause => (Method::POST, format!("{sandbox}/pause"), Bytes::new()),
+            Operation::Wake => {
+                let command = json!({ "command": "cat mark" });
+                (Method::POST, format!("{sandbox}/process/execute"), command.to_string().into())
+            }
         };
         let api = self.api.clone();
         UnderWay { id, answer: tokio::spawn(async move { api.attempt(method, &path, body).await }) }
@@ -265,6 +284,15 @@ impl Drill {
                 }
                 self.lives_or_died_for_a_reason(&id.expect("it was asked"), machine_died).await;
             }
+            (Operation::Pause | Operation::Wake, acknowledged) => {
+                let id = id.expect("it was asked");
+                if plan.operation == Operation::Pause && acknowledged.is_some() {
+                    assert_eq!(self.shown(&id).await["state"], "paused", "an acknowledged pause is none");
+                }
+                if self.lives_or_died_for_a_reason(&id, machine_died).await {
+                    self.mark_is_there(&id).await;
+                }
+            }
             (Operation::Write, acknowledged) => {
                 let id = id.expect("it was asked");
                 if self.lives_or_died_for_a_reason(&id, machine_died).await {
@@ -285,7 +313,8 @@ impl Drill {
             let shown = self.shown(id).await;
             if shown["state"] == "deleted" {
                 assert!(may_die, "an acknowledged sandbox died: {shown}");
-                assert_eq!(shown["reason"], "engine_lost", "{shown}");
+                let reasons = [json!("engine_lost"), json!("checkpoint_failed")];
+                assert!(reasons.contains(&shown["reason"]), "{shown}");
                 assert!(shown["reason_detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{shown}");
                 self.spare.take_if(|spare| spare == id);
                 return false;
@@ -297,6 +326,12 @@ impl Drill {
             assert!(began.elapsed() < SOON, "neither lives nor died: {shown}");
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    async fn mark_is_there(&self, id: &str) {
+        let path = format!("/v1/sandbox/{id}/process/execute");
+        let answer = self.api.post(&path, json!({ "command": "cat mark" })).await.expect(200).json();
+        assert_eq!(answer["stdout"], format!("{}\n", self.written), "what was acknowledged is lost");
     }
 
     async fn file_is_whole_or_absent(&self, id: &str, acknowledged: bool) {

@@ -31,6 +31,10 @@ pub enum Operation {
     Write,
     /// One is being deleted.
     Delete,
+    /// One is being paused.
+    Pause,
+    /// One is being woken.
+    Wake,
 }
 
 /// When the victim is killed.
@@ -53,7 +57,7 @@ pub struct Plan {
     pub moment: Moment,
 }
 
-use Operation::{Create, Delete, Execute, Write};
+use Operation::{Create, Delete, Execute, Pause, Wake, Write};
 use Victim::{Control, Engine, Gofer, Launcher, Node, Server};
 
 /// The steps of a create before there is a machine.
@@ -62,6 +66,9 @@ const BEFORE: [&str; 6] = ["recorded", "directory", "image", "disk", "network", 
 const AFTER: [&str; 4] = ["machine", "dialled", "agent", "running"];
 /// The steps of a delete.
 const ENDING: [&str; 4] = ["deleting", "killed", "freed", "deleted"];
+/// The steps of a pause as long as there is a machine, and those after.
+const PAUSING: [&str; 4] = ["snapshotting", "stop", "write", "kept"];
+const PAUSED: [&str; 2] = ["released", "paused"];
 /// Processes of the server.
 const PARTS: [Victim; 4] = [Node, Control, Launcher, Server];
 /// Processes of a machine.
@@ -77,17 +84,23 @@ impl Plan {
         for victim in PARTS {
             plans.extend(BEFORE.iter().chain(&AFTER).map(|name| step(Create, victim, name)));
             plans.extend(ENDING.iter().map(|name| step(Delete, victim, name)));
+            plans.extend(PAUSING.iter().chain(&PAUSED).map(|name| step(Pause, victim, name)));
+            // From what is kept, a machine comes up like any other.
+            let waking = ["unpausing"].into_iter().chain(BEFORE[1..].iter().chain(&AFTER).copied());
+            plans.extend(waking.map(|name| step(Wake, victim, name)));
         }
         for victim in MACHINE {
             plans.extend(AFTER.iter().map(|name| step(Create, victim, name)));
             plans.push(step(Delete, victim, ENDING[0]));
+            plans.extend(PAUSING.iter().map(|name| step(Pause, victim, name)));
+            plans.extend(AFTER.iter().map(|name| step(Wake, victim, name)));
         }
         plans
     }
 
     /// Anybody, at any moment.
     pub fn at_random(dice: &mut Dice) -> Self {
-        let operation = dice.pick(&[Create, Execute, Write, Delete]);
+        let operation = dice.pick(&[Create, Execute, Write, Delete, Pause, Wake]);
         let victim = dice.pick(&[PARTS.as_slice(), &MACHINE].concat());
         let moment = Moment::After(Duration::from_millis(dice.below(WINDOW_MS)));
         Self { operation, victim, moment }

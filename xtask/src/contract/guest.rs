@@ -151,6 +151,7 @@ fn requests() -> Result<Vec<String>> {
         Request::Pty(_) => Request::Pty(PtyCall::List),
         Request::Boot(_) => Request::Boot(calls::boot()),
         Request::Whoami => Request::Whoami,
+        Request::Pause => Request::Pause,
         Request::Status => Request::Status,
     });
     examples.insert(1, example(&Request::Exec(bare))?);

@@ -9,8 +9,9 @@ use wire::image::{Digest, ImageConfig, RegistryCredentials};
 use wire::node::{
     BuildEvent, BuildFailure, BuildProgress, BuildSystemImage, BuiltImage, Capacity, DeleteSandbox,
     GUEST_CONTENT_TYPE, GUEST_STREAM, Inspection, Leak, NodeError, NodeErrorCode, NodeReport, Observed,
-    PruneImages, Pruned, PrunedItem, PrunedKind, PullEvent, PullFailure, PullFailureCode, PullImage,
-    PullPhase, PullProgress, PutDeadline, PutSandbox, ResolvedImage, SandboxSpec, StepTime,
+    PauseSandbox, PruneImages, Pruned, PrunedItem, PrunedKind, PullEvent, PullFailure, PullFailureCode,
+    PullImage, PullPhase, PullProgress, PutDeadline, PutSandbox, ResolvedImage, SandboxSpec, StepTime,
+    WakeSandbox,
 };
 use wire::sandbox::{Boot, Death, Probe, ReadyCheck, Reason, Resources, State};
 
@@ -21,6 +22,8 @@ pub fn text() -> Result<String> {
     let types = [
         ("PutSandbox", vec![put()?]),
         ("PutDeadline", vec![example(&PutDeadline { generation: 2, ends_in_ms: 300_000 })?]),
+        ("PauseSandbox", vec![example(&PauseSandbox { generation: 2 })?]),
+        ("WakeSandbox", vec![example(&WakeSandbox { generation: 3, timeout_seconds: 300 })?]),
         ("DeleteSandbox", vec![example(&DeleteSandbox { generation: 3, reason: Reason::Deleted })?]),
         ("Observed", observed()?),
         ("State", states()?),
@@ -95,6 +98,7 @@ fn put() -> Result<String> {
             ready: Some(ReadyCheck { probe: Probe::Port(8080), timeout_seconds: 60 }),
             stop_signal: Some("SIGTERM".into()),
         }),
+        auto_pause: true,
     };
     example(&PutSandbox { generation: 1, spec })
 }
@@ -106,6 +110,7 @@ fn observed() -> Result<Vec<String>> {
         state: State::Starting,
         death: None,
         timeout_at_ms: None,
+        is_wanted: false,
         steps: vec![],
     };
     let steps = vec![StepTime { step: "network".into(), micros: 1500 }];
@@ -138,6 +143,7 @@ fn reasons() -> Result<Vec<String>> {
         Reason::AgentLost => Reason::AgentLost,
         Reason::CreateFailed => Reason::CreateFailed,
         Reason::HostRestarted => Reason::HostRestarted,
+        Reason::CheckpointFailed => Reason::CheckpointFailed,
     }))
 }
 
@@ -244,6 +250,7 @@ fn error_codes() -> Result<Vec<String>> {
     Ok(every_variant!(NodeErrorCode {
         NodeErrorCode::NotFound => NodeErrorCode::NotFound,
         NodeErrorCode::WrongState => NodeErrorCode::WrongState,
+        NodeErrorCode::Asleep => NodeErrorCode::Asleep,
         NodeErrorCode::Stale => NodeErrorCode::Stale,
         NodeErrorCode::NoCapacity => NodeErrorCode::NoCapacity,
         NodeErrorCode::StorageFull => NodeErrorCode::StorageFull,

@@ -17,7 +17,7 @@ use super::reaper::{Exit, Reaper};
 use super::spawner::{Spawner, Started};
 use crate::agent::{Agent, Claimed};
 use crate::connection::stream::Stream;
-use crate::failure;
+use crate::{awake, failure};
 
 /// Time for a process to become its program, in seconds. Only a file system that hangs takes so long.
 pub const START_SECONDS_MAX: u64 = 60;
@@ -33,7 +33,12 @@ pub async fn exec(agent: &Agent, claimed: &Claimed, stream: &Stream, mut exec: E
     let time = exec.timeout_ms.map(Duration::from_millis);
     let started = start(&claimed.spawner, stream.cancelled(), exec).await?;
     let mut running = Running::new(started, agent.reaper.clone())?;
-    let (exit, cause) = running.run(stream, time).await;
+    let ended = tokio::select! {
+        biased;
+        ended = running.run(stream, time) => ended,
+        () = agent.parting.notified() => return Err(running.part(time)),
+    };
+    let (exit, cause) = ended;
     running.finish(stream).await;
     Ok(Done::Exec(end(exit, cause)))
 }
@@ -116,6 +121,26 @@ impl Running {
         beside(talk, watched).await
     }
 
+    /// Goes on without its stream, as long as its time lasts; what it says is heard by nobody.
+    fn part(self, time: Option<Duration>) -> Error {
+        let Self { pid, exit, stdin, stdout, stderr, reaper, .. } = self;
+        tokio::task::spawn_local(async move {
+            // Closed, it would be taken for ended, which nobody has said.
+            let _open = stdin;
+            for output in [stdout, stderr] {
+                tokio::task::spawn_local(output.discard());
+            }
+            tokio::select! {
+                biased;
+                _ = exit => {}
+                () = time_up(time) => kill_all(pid, &reaper).await,
+            }
+        });
+        let message =
+            "the sandbox is being paused; the command goes on when it wakes, and nobody hears what it says";
+        Error::new(ErrorCode::Cancelled, message)
+    }
+
     /// Sends what it said before its end. Processes it left behind go on, and are listened to no more.
     async fn finish(mut self, stream: &Stream) {
         let said = async {
@@ -145,15 +170,17 @@ async fn announce(stream: &Stream, pid: i32, is_announced: &mut bool) {
 
 /// Waits for what ends a process from outside.
 async fn doom(stream: &Stream, time: Option<Duration>) -> ExecCause {
-    let time_up = async {
-        match time {
-            Some(time) => tokio::time::sleep(time).await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         () = stream.cancelled() => ExecCause::Cancelled,
-        () = time_up => ExecCause::Timeout,
+        () = time_up(time) => ExecCause::Timeout,
+    }
+}
+
+/// Waits until the time of a process is up; for ever, if it has none.
+pub(super) async fn time_up(time: Option<Duration>) {
+    match time {
+        Some(time) => awake::sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 

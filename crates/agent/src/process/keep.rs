@@ -10,7 +10,7 @@ use wire::guest::{Error, Exec, ExecCause, Outcome};
 
 use super::attach::talk;
 use super::card::Card;
-use super::exec::{beside, end, start};
+use super::exec::{beside, end, start, time_up};
 use super::kept::Kept;
 use super::kill::kill_all;
 use super::output::Output;
@@ -127,14 +127,8 @@ impl Life {
 
 /// Waits for what ends a process from outside.
 async fn doom(kept: &Kept, time: Option<Duration>) -> ExecCause {
-    let time_up = async {
-        match time {
-            Some(time) => tokio::time::sleep(time).await,
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         () = kept.unwanted() => ExecCause::Cancelled,
-        () = time_up => ExecCause::Timeout,
+        () = time_up(time) => ExecCause::Timeout,
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use wire::guest::frame::{Body, INITIAL_CREDIT_BYTES};
-use wire::guest::{ErrorCode, Exec, ExecCause, Request};
+use wire::guest::{Done, ErrorCode, Exec, ExecCause, Request};
 
 use crate::harness::{Agent, argv, claim_for_ordinary_user, eventually, is_alive, shell};
 
@@ -186,4 +186,20 @@ fn two_hundred_at_once() {
         assert!(!is_alive(ran.pid));
     }
     assert_eq!(client.status().requests, 1, "the status itself");
+}
+
+#[test]
+fn a_command_parts_from_its_stream_before_a_pause_and_goes_on_without_it() {
+    let (agent, mut client) = Agent::claimed();
+    let script = "echo begun; until test -e go; do sleep 0.01; done; echo on | tee done";
+    let stream = client.open(&Request::Exec(shell(script)));
+    while !matches!(client.next(stream), Body::Data(..)) {}
+    let pause = client.open(&Request::Pause);
+    let (_, _, _, outcome) = client.collect(stream);
+    assert_eq!(outcome.unwrap_err().code, ErrorCode::Cancelled);
+    assert_eq!(client.collect(pause).3, Ok(Done::Nothing));
+    drop(client);
+    fs::write(agent.outside("/work/go"), "").unwrap();
+    let done = agent.outside("/work/done");
+    eventually("it goes on", || fs::read_to_string(&done).is_ok_and(|text| text == "on\n"));
 }

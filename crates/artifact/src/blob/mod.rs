@@ -96,12 +96,12 @@ impl Blobs {
 
     /// The file of a layer that is here, whole, if this registry has sent it.
     fn find_from(&self, layer: &Layer, registry: &str) -> Result<Option<File>> {
-        if self.from_path(&layer.digest, registry).exists() { self.find(layer) } else { Ok(None) }
+        if self.origin_path(&layer.digest, registry).exists() { self.find(layer) } else { Ok(None) }
     }
 
     /// Keeps in mind that this registry has sent a layer. Forgotten, it is asked to send it again.
     fn note_from(&self, digest: &Digest, registry: &str) -> Result<()> {
-        let path = self.from_path(digest, registry);
+        let path = self.origin_path(digest, registry);
         File::create(&path).map(drop).map_err(Error::io("write", &path))
     }
 
@@ -144,7 +144,7 @@ impl Blobs {
     }
 
     /// What is there if a layer has come from there.
-    fn from_path(&self, digest: &Digest, registry: &str) -> PathBuf {
+    fn origin_path(&self, digest: &Digest, registry: &str) -> PathBuf {
         self.0.dir.join(FROM_DIR).join(coming_from(digest, registry))
     }
 }

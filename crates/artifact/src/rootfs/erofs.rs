@@ -13,8 +13,8 @@ use crate::blocking::blocking;
 use crate::program::Program;
 use crate::{Error, Result};
 
-/// Time for `mkfs.erofs`: a gigabyte takes it a few seconds.
-const MKFS_BOUND: Duration = Duration::from_secs(300);
+/// Time for `mkfs.erofs`: a gigabyte takes it a few seconds, a million files a few minutes on a busy host.
+const MKFS_BOUND: Duration = Duration::from_secs(30 * 60);
 /// The same in every image: nothing looks images up by it, and a random one would change the digest.
 const UUID: &str = "a7011000-0000-4000-8000-000000000001";
 /// The time of a file system whose files keep theirs: later than any of them. The end of the year 9999.

@@ -35,6 +35,15 @@ pub enum Role {
         /// Who it runs as; `None`: as we do.
         service_uid: Option<u32>,
     },
+    /// Leads strangers into sandboxes, as a user of its own.
+    Ingress {
+        /// What it is told, as a file.
+        orders: PathBuf,
+        /// Where it serves. Ours, as control's.
+        listener: TcpListener,
+        /// Who it runs as; `None`: as we do.
+        uid: Option<u32>,
+    },
 }
 
 impl Role {
@@ -42,6 +51,7 @@ impl Role {
         match self {
             Self::Node { .. } => "node",
             Self::Control { .. } => "control",
+            Self::Ingress { .. } => "ingress",
         }
     }
 
@@ -53,10 +63,11 @@ impl Role {
             Self::Node { orders } => {
                 command.args(["role", "node"]).arg(orders).stdin(Stdio::null());
             }
-            Self::Control { orders, listener, service_uid } => {
+            Self::Control { orders, listener, service_uid: uid }
+            | Self::Ingress { orders, listener, uid } => {
                 let listener = OwnedFd::from(listener.try_clone().context("the listening socket")?);
-                command.args(["role", "control"]).arg(orders).stdin(Stdio::from(listener)).current_dir("/");
-                if let Some(uid) = service_uid {
+                command.args(["role", self.name()]).arg(orders).stdin(Stdio::from(listener)).current_dir("/");
+                if let Some(uid) = uid {
                     command.uid(*uid).gid(*uid);
                 }
             }

@@ -33,6 +33,8 @@ const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 struct Orders {
     data_dir: PathBuf,
     node_socket: PathBuf,
+    /// Where the ingress asks.
+    ingress_socket: PathBuf,
     /// The first API key, for a store that has none.
     first_key: String,
     /// What a team may have, where nothing else was set for it.
@@ -65,6 +67,7 @@ pub fn give_orders(layout: &Layout, settings: &Resolved) -> Result<()> {
     let orders = Orders {
         data_dir: layout.control_dir(),
         node_socket: layout.node_socket(),
+        ingress_socket: layout.ingress_socket(),
         first_key: read_or_make(&layout.api_key(), 0o600, || Ok(control::keys::generate()?))?,
         team: settings.team,
         event_retention_hours: settings.event_retention_hours,
@@ -133,6 +136,8 @@ pub async fn run(orders: &Path) -> Result<()> {
         metrics: control::MetricsPage::new(move || metrics.render()),
     })
     .await?;
+    // Its directory is entered by nobody else.
+    tokio::spawn(control.guide(super::ingress::listen(&orders.ingress_socket, None, 0o666)?));
     let listener = std::net::TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     listener.set_nonblocking(true)?;
     let mut terminate = signal(SignalKind::terminate())?;

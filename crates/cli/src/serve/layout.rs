@@ -5,16 +5,23 @@
 //!   lock                   held while a server runs on D
 //!   instance               8 characters that name this installation on the host
 //!   api-key                the first API key, 0600
+//!   tls/
+//!     ca.pem               whom clients of the ingress are to believe, unless the operator has a certificate
+//!     ca.key               its key, root's alone
+//!     ingress.pem ingress.key   what is served; the key is the ingress's to read
 //!   control/               the service user's: the store, the pepper of key hashes, keys of secrets
 //!   node/                  root's, 0700
 //!     id                   the node's id
 //!     lock                 held while a node works here
 //!     records/             one JSON file a sandbox
+//!     paused/              one directory a sandbox that is paused: its memory and files
 //!     images/              one directory an image
 //!     engine/              disks and bundles of machines
 //! R/                       /run/atoll/<instance>: short, and gone after a reboot
 //!   node.sock              where control meets the node; the service user's group may
-//!   node.json control.json what each is told at its start
+//!   ports.sock             where the node lends the ingress connections; the ingress's group may
+//!   ingress/control.sock   where the ingress meets control
+//!   node.json control.json ingress.json   what each is told at its start
 //!   engine/                the engine's sockets, namespaces and state
 //! ```
 
@@ -78,6 +85,31 @@ impl Layout {
         self.run.join("node.json")
     }
 
+    /// Where the node lends the ingress connections.
+    pub fn ports_socket(&self) -> PathBuf {
+        self.run.join("ports.sock")
+    }
+
+    /// The directory that control and the ingress alone can enter.
+    pub fn ingress_dir(&self) -> PathBuf {
+        self.run.join("ingress")
+    }
+
+    /// Where the ingress meets control.
+    pub fn ingress_socket(&self) -> PathBuf {
+        self.ingress_dir().join("control.sock")
+    }
+
+    /// What the ingress is told at its start.
+    pub fn ingress_orders(&self) -> PathBuf {
+        self.run.join("ingress.json")
+    }
+
+    /// What the ingress proves itself with.
+    pub fn tls_dir(&self) -> PathBuf {
+        self.data.join("tls")
+    }
+
     /// The engine's sockets, namespaces and state.
     pub fn engine_run_dir(&self) -> PathBuf {
         self.run.join("engine")
@@ -119,10 +151,13 @@ impl Layout {
 
     /// Removes what only a running server needs; what machines that go on need stays.
     pub fn tidy(&self) {
-        let files = [self.node_socket(), self.control_orders(), self.node_orders()];
-        files.iter().for_each(|file| drop(fs::remove_file(file)));
+        let sockets = [self.node_socket(), self.ports_socket(), self.ingress_socket()];
+        let orders = [self.control_orders(), self.node_orders(), self.ingress_orders()];
+        sockets.iter().chain(&orders).for_each(|file| drop(fs::remove_file(file)));
         // Neither goes while there is something in it.
-        [self.engine_run_dir(), self.run.clone()].iter().for_each(|dir| drop(fs::remove_dir(dir)));
+        [self.engine_run_dir(), self.ingress_dir(), self.run.clone()]
+            .iter()
+            .for_each(|dir| drop(fs::remove_dir(dir)));
     }
 
     /// The node's id.

@@ -1,12 +1,14 @@
 //! `atoll serve`: one command, several processes.
 //!
 //! This one owns the data directory and the listening socket, and keeps the
-//! others alive. The *node* is root and runs machines; *control* parses what
-//! strangers send and is nobody. When this process ends they end, and
-//! sandboxes go on, to be found again at the next start.
+//! others alive. The *node* is root and runs machines; *control* and the
+//! *ingress* parse what strangers send and are nobody. When this process ends
+//! they end, and sandboxes go on, to be found again at the next start.
 
+mod certificate;
 mod child;
 mod control;
+mod ingress;
 mod layout;
 mod logging;
 mod node;
@@ -14,7 +16,7 @@ mod registries;
 mod room;
 mod settings;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -25,6 +27,7 @@ use clap::Args;
 use rustix::process::Signal;
 use tokio::signal::unix::{Signal as Arrivals, SignalKind, signal};
 
+use certificate::Certificate;
 use child::{Child, Role};
 use layout::Layout;
 use settings::EngineKind;
@@ -35,12 +38,13 @@ use crate::commands::template;
 use wire::sandbox::defaults;
 
 pub use control::run as control_role;
+pub use ingress::run as ingress_role;
 pub use node::run as node_role;
 pub use room::examine as examine_disk;
 
 /// Each process has so long to be ready at the start; a node adopts its sandboxes in this time.
 const START_BOUND: Duration = Duration::from_secs(60);
-/// Control has so long to finish what it is doing when the server stops.
+/// Control and the ingress each have so long to finish what they are doing when the server stops.
 const DRAIN_BOUND: Duration = Duration::from_secs(15);
 /// A node has so long to hand over or, if ephemeral, to delete everything.
 const NODE_STOP_BOUND: Duration = Duration::from_secs(60);
@@ -76,18 +80,21 @@ impl Serve {
         room::check(&settings.data_dir)?;
         let layout = Layout::open(&settings.data_dir, &run_base(&settings))?;
         let _lock = layout.lock()?;
-        let listener = TcpListener::bind(settings.listen)
-            .with_context(|| format!("{} cannot be listened on", settings.listen))?;
+        let listeners = Listeners::bind(&settings)?;
+        let certificate = Certificate::prepare(&layout, &settings, ingress::uid(&settings))?;
         node::give_orders(&layout, &settings, self.ephemeral, self.unsafe_hold_steps.clone())?;
         control::give_orders(&layout, &settings)?;
-        let mut parts = Parts::start(&layout, &settings, listener).await?;
-        let address = parts.address;
+        ingress::give_orders(&layout, &settings, &certificate)?;
+        let (address, ingress_address) = listeners.addresses()?;
+        let mut parts = Parts::start(&layout, &settings, listeners).await?;
         // Whoever reads that we serve may ask us to stop in the same moment.
         let mut terminate = signal(SignalKind::terminate())?;
-        greet(&layout, &settings, address);
+        greet(&layout, &settings, address, ingress_address);
+        ingress::greet(&certificate, ingress_address);
         let outcome = tokio::select! {
             outcome = parts.keep_alive(&mut terminate) => outcome,
             never = build_default_template(&layout, &settings, address) => match never {},
+            never = certificate.keep() => match never {},
         };
         parts.stop(self.ephemeral).await;
         layout.tidy();
@@ -130,13 +137,15 @@ fn reachable(data_dir: &Path, service_uid: u32) -> Result<()> {
     Ok(())
 }
 
-fn greet(layout: &Layout, settings: &Resolved, address: std::net::SocketAddr) {
+fn greet(layout: &Layout, settings: &Resolved, address: SocketAddr, ingress: SocketAddr) {
     println!("Atoll serves http://{address}");
     println!(
         "  sandboxes run on {:?}; everything is kept in {}",
         settings.engine,
         settings.data_dir.display()
     );
+    let (domain, port) = (&settings.ingress.domain, ingress.port());
+    println!("  their ports answer at https://<sandbox>-<port>.{domain}:{port}");
     println!("  export ATOLL_URL=http://{address}");
     println!("  export ATOLL_API_KEY=$(cat {})", layout.api_key().display());
 }
@@ -145,7 +154,7 @@ fn greet(layout: &Layout, settings: &Resolved, address: std::net::SocketAddr) {
 async fn build_default_template(
     layout: &Layout,
     settings: &Resolved,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
 ) -> std::convert::Infallible {
     if settings.system_templates {
         let build = async {
@@ -160,26 +169,50 @@ async fn build_default_template(
     std::future::pending().await
 }
 
+/// Where a server listens.
+struct Listeners {
+    api: TcpListener,
+    ingress: TcpListener,
+}
+
+impl Listeners {
+    fn bind(settings: &Resolved) -> Result<Self> {
+        let bind = |address: SocketAddr, setting: &str| {
+            let what = || format!("{address} cannot be listened on; {setting} chooses another address");
+            TcpListener::bind(address).with_context(what)
+        };
+        let api = bind(settings.listen, "--listen")?;
+        Ok(Self { api, ingress: bind(settings.ingress.listen, "--ingress-listen")? })
+    }
+
+    fn addresses(&self) -> Result<(SocketAddr, SocketAddr)> {
+        Ok((self.api.local_addr()?, self.ingress.local_addr()?))
+    }
+}
+
 /// The processes of a server.
 struct Parts {
     node: Child,
     control: Child,
-    address: std::net::SocketAddr,
+    ingress: Child,
 }
 
 impl Parts {
-    async fn start(layout: &Layout, settings: &Resolved, listener: TcpListener) -> Result<Self> {
-        let address = listener.local_addr()?;
+    async fn start(layout: &Layout, settings: &Resolved, listeners: Listeners) -> Result<Self> {
+        let address = listeners.api.local_addr()?;
         let mut node = Child::start(Role::Node { orders: layout.node_orders() })?;
         node.ready(START_BOUND, || node::is_ready(layout)).await.context("the node did not start")?;
         let role = Role::Control {
             orders: layout.control_orders(),
-            listener,
+            listener: listeners.api,
             service_uid: control::service_uid(settings),
         };
         let mut control = Child::start(role)?;
         control.ready(START_BOUND, || control::is_ready(address)).await.context("control did not start")?;
-        Ok(Self { node, control, address })
+        let (orders, uid) = (layout.ingress_orders(), ingress::uid(settings));
+        // Whoever comes before it is ready waits in the listener's queue.
+        let ingress = Child::start(Role::Ingress { orders, listener: listeners.ingress, uid })?;
+        Ok(Self { node, control, ingress })
     }
 
     /// Starts again what ends, until a signal asks for the end of all.
@@ -190,13 +223,15 @@ impl Parts {
                 result = tokio::signal::ctrl_c() => return Ok(result?),
                 status = self.node.ended() => self.node.again(status).await?,
                 status = self.control.ended() => self.control.again(status).await?,
+                status = self.ingress.ended() => self.ingress.again(status).await?,
             }
         }
     }
 
-    /// Control finishes what it is doing, then the node hands over.
+    /// The ingress and then control finish what they are doing, then the node hands over.
     async fn stop(&mut self, ephemeral: bool) {
         let began = Instant::now();
+        self.ingress.stop(Signal::TERM, DRAIN_BOUND).await;
         self.control.stop(Signal::TERM, DRAIN_BOUND).await;
         self.node.stop(Signal::TERM, NODE_STOP_BOUND).await;
         let what = if ephemeral {

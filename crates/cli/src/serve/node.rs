@@ -1,8 +1,7 @@
 //! The node's process.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use engine::steps::Faults;
 use runner::Runner;
 use runner::sandbox::pulse::Pulse;
 use serde::{Deserialize, Serialize};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use wire::id::NodeId;
 use wire::node::Capacity;
@@ -39,7 +38,10 @@ struct Orders {
     id: NodeId,
     socket: PathBuf,
     socket_gid: Option<u32>,
+    ports_socket: PathBuf,
+    ports_gid: Option<u32>,
     records_dir: PathBuf,
+    paused_dir: PathBuf,
     images_dir: PathBuf,
     engine_dir: PathBuf,
     engine_run_dir: PathBuf,
@@ -75,7 +77,10 @@ pub fn give_orders(
         id: layout.node_id()?,
         socket: layout.node_socket(),
         socket_gid: super::control::service_uid(settings),
+        ports_socket: layout.ports_socket(),
+        ports_gid: super::ingress::uid(settings),
         records_dir: layout.node_dir("records"),
+        paused_dir: layout.node_dir("paused"),
         images_dir: layout.node_dir("images"),
         engine_dir: layout.node_dir("engine"),
         engine_run_dir,
@@ -115,6 +120,7 @@ pub async fn run(orders: &Path) -> Result<()> {
     let runner = Runner::open(runner::Config {
         id: orders.id.clone(),
         records_dir: orders.records_dir.clone(),
+        paused_dir: orders.paused_dir.clone(),
         puller: Puller::open(images.clone(), orders.registries.clone(), unpacker())?,
         images,
         engine: open_engine(&orders, faults.clone())?,
@@ -131,7 +137,12 @@ pub async fn run(orders: &Path) -> Result<()> {
     let shutdown = async move {
         terminate.recv().await;
     };
-    runner.serve(listen(&orders)?, shutdown).await?;
+    let ports = super::ingress::listen(&orders.ports_socket, orders.ports_gid, 0o660)?;
+    let socket = super::ingress::listen(&orders.socket, orders.socket_gid, 0o660)?;
+    tokio::select! {
+        served = runner.serve(socket, shutdown) => served?,
+        () = runner.lend_ports(ports) => {}
+    }
     if orders.ephemeral {
         runner.supervisor().delete_all().await;
     }
@@ -172,20 +183,4 @@ fn open_engine(orders: &Orders, faults: Faults) -> Result<Engine> {
             Ok(Engine::Fake(engine::fake::Fake::new(dir, faults, Default::default())?))
         }
     }
-}
-
-fn listen(orders: &Orders) -> Result<UnixListener> {
-    let path = &orders.socket;
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(error).context("the node's old socket");
-    }
-    let listener =
-        UnixListener::bind(path).with_context(|| format!("the node's socket {}", path.display()))?;
-    fs::set_permissions(path, Permissions::from_mode(0o660))?;
-    if let Some(gid) = orders.socket_gid {
-        chown(path, None, Some(gid))?;
-    }
-    Ok(listener)
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use artifact::oci::settings::{Allowed, Authority, Endpoint, Host, Mirror};
 use clap::Args;
+use proxy::ingress::host::Domain;
 use serde::{Deserialize, Serialize};
 use wire::node::Capacity;
 use wire::public::team::{TeamLimits, defaults};
@@ -19,6 +20,10 @@ const SERVICE_UID: u32 = 61_707;
 const HOST_MEMORY_MIB: u64 = 1024;
 /// Sandboxes promised each CPU of the host, in vCPUs.
 const VCPU_PER_CPU: u32 = 32;
+/// Where the ingress listens if the API listens on a port that was chosen.
+const INGRESS_PORT: u16 = 7443;
+/// What the names of sandboxes end with: two labels, for clients take no `*.localhost` from a certificate.
+const DOMAIN: &str = "sandbox.localhost";
 /// How long events can be read, at least.
 const EVENT_RETENTION_HOURS: u32 = 24;
 /// Between two removals of images that nobody needs.
@@ -34,13 +39,30 @@ pub struct Settings {
     /// The address of the API [default: 127.0.0.1:7070].
     #[arg(long, env = "ATOLL_LISTEN")]
     pub listen: Option<SocketAddr>,
+    /// The address where ports of sandboxes are reached [default: 127.0.0.1:7443, or any port if `--listen` has any].
+    #[arg(long, env = "ATOLL_INGRESS_LISTEN")]
+    pub ingress_listen: Option<SocketAddr>,
+    /// Whether who speaks no TLS is served there too, such as a load balancer in front of it, and who asks for a tunnel, as
+    /// of a proxy [default: true if it listens on a loopback address].
+    #[arg(long, env = "ATOLL_INGRESS_PLAIN", value_name = "BOOL")]
+    pub ingress_plain: Option<bool>,
+    /// The certificate for the domain and what is below it, in PEM, with its chain; read again when it changes [default: one
+    /// of an authority that is made at the first start, `tls/ca.pem` in the data directory].
+    #[arg(long, env = "ATOLL_INGRESS_CERTIFICATE", value_name = "FILE")]
+    pub ingress_certificate: Option<PathBuf>,
+    /// The certificate's key, in PEM.
+    #[arg(long, env = "ATOLL_INGRESS_KEY", value_name = "FILE")]
+    pub ingress_key: Option<PathBuf>,
+    /// What the names of sandboxes end with: `<sandbox>-<port>.<domain>` [default: sandbox.localhost].
+    #[arg(long, env = "ATOLL_DOMAIN")]
+    pub domain: Option<String>,
     /// What runs sandboxes: `gvisor`, or `fake`, which isolates nothing [default: gvisor].
     #[arg(long, env = "ATOLL_ENGINE")]
     pub engine: Option<EngineKind>,
     /// The `runsc` program [default: the one on PATH].
     #[arg(long, env = "ATOLL_RUNSC")]
     pub runsc: Option<PathBuf>,
-    /// The number of the user that control runs as [default: 61707].
+    /// The number of the user that control runs as; the ingress runs as the next one [default: 61707].
     #[arg(long, env = "ATOLL_SERVICE_UID")]
     pub service_uid: Option<u32>,
     /// Whether the default template is built at the first start [default: true, but false on `fake`].
@@ -137,6 +159,19 @@ pub enum EngineKind {
     Fake,
 }
 
+/// How what runs inside is reached.
+#[derive(Debug, Clone)]
+pub struct Ingress {
+    /// Where.
+    pub listen: SocketAddr,
+    /// Whether without TLS too.
+    pub plain: bool,
+    /// The operator's certificate and its key; `None`: one of our own.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// What the names of sandboxes end with.
+    pub domain: Domain,
+}
+
 /// Every setting, decided.
 #[derive(Debug, Clone)]
 pub struct Resolved {
@@ -144,6 +179,8 @@ pub struct Resolved {
     pub data_dir: PathBuf,
     /// The address of the API.
     pub listen: SocketAddr,
+    /// How what runs inside is reached.
+    pub ingress: Ingress,
     /// What runs sandboxes.
     pub engine: EngineKind,
     /// The `runsc` program.
@@ -195,11 +232,14 @@ impl Settings {
             requests_burst: settings.team_requests_burst.unwrap_or(defaults::LIMITS.requests_burst),
         };
         let registries = super::registries::resolve(&settings)?;
+        let listen = settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7070)));
+        let ingress = ingress(&settings, listen)?;
         let data_dir = settings.data_dir.unwrap_or_else(|| "/var/lib/atoll".into());
         let engine = settings.engine.unwrap_or(EngineKind::Gvisor);
         Ok(Resolved {
             data_dir: std::path::absolute(&data_dir).context("the data directory")?,
-            listen: settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7070))),
+            listen,
+            ingress,
             engine,
             precise_timers: settings.precise_timers.unwrap_or(false),
             system_templates: settings.system_templates.unwrap_or(engine != EngineKind::Fake),
@@ -219,6 +259,11 @@ impl Settings {
         Self {
             data_dir: self.data_dir.or(other.data_dir),
             listen: self.listen.or(other.listen),
+            ingress_listen: self.ingress_listen.or(other.ingress_listen),
+            ingress_plain: self.ingress_plain.or(other.ingress_plain),
+            ingress_certificate: self.ingress_certificate.or(other.ingress_certificate),
+            ingress_key: self.ingress_key.or(other.ingress_key),
+            domain: self.domain.or(other.domain),
             engine: self.engine.or(other.engine),
             runsc: self.runsc.or(other.runsc),
             service_uid: self.service_uid.or(other.service_uid),
@@ -250,6 +295,23 @@ impl Settings {
             image_mib_max: self.image_mib_max.or(other.image_mib_max),
         }
     }
+}
+
+fn ingress(settings: &Settings, api: SocketAddr) -> Result<Ingress> {
+    // Whoever lets the system choose a port runs several servers on one host.
+    let port = if api.port() == 0 { 0 } else { INGRESS_PORT };
+    let listen = settings.ingress_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
+    let certificate = match (settings.ingress_certificate.clone(), settings.ingress_key.clone()) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => bail!("a certificate and its key go together: give both ingress_certificate and ingress_key"),
+    };
+    Ok(Ingress {
+        listen,
+        plain: settings.ingress_plain.unwrap_or(listen.ip().is_loopback()),
+        certificate,
+        domain: settings.domain.as_deref().unwrap_or(DOMAIN).parse().context("the setting domain")?,
+    })
 }
 
 fn read(file: Option<&Path>) -> Result<Settings> {
@@ -294,6 +356,22 @@ mod tests {
         let resolved = flags.resolve(Some(file.path())).unwrap();
         assert_eq!((resolved.capacity.sandboxes, resolved.capacity.vcpu), (3, 7));
         assert_eq!(resolved.listen.port(), 7070);
+    }
+
+    #[test]
+    fn the_ingress_serves_plain_text_on_loopback_alone_unless_told() {
+        let resolved = |settings: Settings| settings.resolve(Some(file("").path())).unwrap().ingress;
+        let default = resolved(Settings::default());
+        assert_eq!((default.listen.to_string().as_str(), default.plain), ("127.0.0.1:7443", true));
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        assert_eq!(resolved(Settings { listen: Some(any), ..Settings::default() }).listen, any);
+        let open = Settings { ingress_listen: Some(SocketAddr::from(([0; 4], 443))), ..Settings::default() };
+        assert!(!resolved(open.clone()).plain);
+        assert!(resolved(Settings { ingress_plain: Some(true), ..open }).plain);
+        let alone = Settings { ingress_key: Some("/key".into()), ..Settings::default() };
+        assert!(
+            alone.resolve(Some(file("").path())).unwrap_err().to_string().contains("ingress_certificate")
+        );
     }
 
     #[test]

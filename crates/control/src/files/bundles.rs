@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::http::path_error;
 use crate::nodes::{GuestAnswer, GuestEvent};
-use crate::sandboxes::{explain, ready};
+use crate::pauses::ready;
+use crate::sandboxes::explain;
 
 /// Writes the files of a multipart body, each under its field's name. Those before one that fails stay.
 pub async fn write_all(

@@ -8,7 +8,8 @@ use wire::public::file::{Edited, FileEdited};
 use super::{OPERATION_WAIT, another_question, bounded};
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
-use crate::sandboxes::{explain, ready};
+use crate::pauses::ready;
+use crate::sandboxes::explain;
 
 /// Carries out an operation that has nothing to say.
 pub async fn nothing(fleet: &Fleet, team: &TeamId, id: &SandboxId, call: FileCall) -> Result<()> {

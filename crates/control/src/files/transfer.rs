@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::finite::GivenUp;
 use crate::fleet::Fleet;
 use crate::nodes::{GuestAnswer, GuestEvent, NodeFailure, Upload};
-use crate::sandboxes::{explain, ready};
+use crate::pauses::ready;
+use crate::sandboxes::explain;
 
 /// Writes a file. It appears whole or not at all.
 pub async fn write(

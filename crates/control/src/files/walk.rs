@@ -14,7 +14,8 @@ use super::{OPERATION_WAIT, another_question};
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::nodes::{GuestAnswer, GuestEvent};
-use crate::sandboxes::{explain, ready};
+use crate::pauses::ready;
+use crate::sandboxes::explain;
 
 /// What is found.
 enum Finds {

@@ -10,7 +10,8 @@ use super::{OPERATION_WAIT, another_question, bounded};
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::nodes::{GuestAnswer, GuestEvent, NodeFailure};
-use crate::sandboxes::{explain, ready};
+use crate::pauses::ready;
+use crate::sandboxes::explain;
 
 /// A watch that is told of. Dropped, nobody watches any more.
 pub struct Watching {

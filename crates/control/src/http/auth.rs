@@ -57,10 +57,25 @@ pub async fn pass(app: &App, caller: Caller, mut request: Request, next: Next) -
     Ok(next.run(request).await)
 }
 
+/// Who asks the ingress for something with this key. What goes to sandboxes is bounded there, and counts for no team's
+/// rate of asking us.
+pub async fn of_ingress(app: &App, key: Option<&str>) -> Result<Caller> {
+    let caller = known(app, key).await?;
+    if !caller.may(Scope::Team) {
+        return Err(Error::TeamOnly);
+    }
+    note_use(app, &caller).await;
+    Ok(caller)
+}
+
+async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller> {
+    known(app, key(headers)).await
+}
+
 /// Hashes whatever was sent and looks the hash up: the same work for every key, right or wrong. Nothing is
 /// kept between requests, so that a key that was revoked opens nothing from then on.
-async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller> {
-    let hash = app.pepper.hash(key(headers).unwrap_or_default());
+async fn known(app: &App, key: Option<&str>) -> Result<Caller> {
+    let hash = app.pepper.hash(key.unwrap_or_default());
     app.store.caller(&hash, app.now_ms()).await?.ok_or(Error::Unauthorized)
 }
 

@@ -9,6 +9,7 @@ mod extract;
 mod fields;
 mod files;
 mod health;
+mod ingress;
 mod keys;
 mod observe;
 mod operator;
@@ -27,6 +28,7 @@ mod template_fields;
 mod templates;
 
 pub use fields::path_error;
+pub use ingress::serve as serve_ingress;
 pub use respond::error_body;
 pub use router::router;
 pub use serve::serve;

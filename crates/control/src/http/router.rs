@@ -45,6 +45,7 @@ fn team() -> Router<App> {
         .route("/v1/events", get(events::of_team))
         .route("/v1/sandbox/{id}/events", get(events::of_sandbox))
         .route("/v1/sandbox/{id}/timeout", post(sandboxes::change_timeout))
+        .route("/v1/sandbox/{id}/pause", post(sandboxes::pause))
         .route("/v1/sandbox/{id}/system/user-home-dir", get(sandboxes::user_home_dir))
         .route("/v1/sandbox/{id}/system/workdir", get(sandboxes::workdir))
         .route("/v1/sandbox/{id}/process/execute", post(processes::execute))

@@ -25,6 +25,7 @@ use crate::deadlines::{self, Change};
 use crate::directories;
 use crate::error::{Error, Result};
 use crate::keys::Scope;
+use crate::pauses;
 use crate::processes;
 use crate::sandboxes::{self, Made, Order};
 use crate::store::{Caller, CreateKey, Page, Sort};
@@ -103,12 +104,10 @@ fn order(fields: &mut Fields) -> Order {
         timeout_seconds: fields
             .integer("timeout", limits::TIMEOUT_SECONDS)
             .unwrap_or(defaults::TIMEOUT_SECONDS),
+        auto_pause: fields.boolean("auto_pause").unwrap_or(false),
         env: fields.environment("env_vars").unwrap_or_default(),
         network_policy: network_policy(fields),
     };
-    if fields.boolean("auto_pause") == Some(true) {
-        fields.wrong("auto_pause", "is not supported yet; leave it out or send false");
-    }
     match fields.take("mounts") {
         None => {}
         Some(Value::Array(mounts)) if mounts.is_empty() => {}
@@ -182,6 +181,18 @@ pub async fn delete(
 ) -> Result<StatusCode> {
     to_the_end(async move { sandboxes::delete(&app, &caller.team, &id).await }).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /v1/sandbox/{id}/pause`: answers when what it is, is durable, and its compute is gone.
+pub async fn pause(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    InSandbox(id): InSandbox,
+) -> Result<Response> {
+    let keep_alive = app.limits.keep_alive;
+    // To the end: a wish that is stored and not told would be told later, when nobody expects it.
+    let pause = to_the_end(async move { pauses::pause(&app, &caller.team, &id).await });
+    patiently(StatusCode::CREATED, keep_alive, pause).await
 }
 
 /// `POST /v1/sandbox/{id}/timeout`.
@@ -319,7 +330,7 @@ mod tests {
         check_order(json!({"vcpu": 0, "memory": 513, "timeout": 28_801}), &["vcpu", "memory", "timeout"]);
         check_order(json!({"template_name": "  "}), &["template_name"]);
         check_order(json!({"template_name": "x".repeat(65)}), &["template_name"]);
-        check_order(json!({"auto_pause": true}), &["auto_pause"]);
+        check_order(json!({"auto_pause": true}), &[]);
         check_order(json!({"mounts": [{}]}), &["mounts"]);
         check_order(json!({"network_policy": {"mode": "deny-all"}}), &["network_policy.mode"]);
         check_order(json!({"network_policy": {}}), &["network_policy.mode"]);
@@ -329,7 +340,7 @@ mod tests {
         );
         check_order(
             json!({"template_name": 1, "vcpu": "2", "auto_pause": "no", "env_vars": []}),
-            &["template_name", "vcpu", "env_vars", "auto_pause"],
+            &["template_name", "vcpu", "auto_pause", "env_vars"],
         );
     }
 

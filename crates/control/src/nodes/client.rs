@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 use wire::id::SandboxId;
 use wire::node::{
     BuildEvent, BuildSystemImage, DeleteSandbox, GUEST_CONTENT_TYPE, Inspection, Leak, NodeError,
-    NodeErrorCode, NodeReport, Observed, PruneImages, Pruned, PullEvent, PullImage, PutDeadline, PutSandbox,
+    NodeErrorCode, NodeReport, Observed, PauseSandbox, PruneImages, Pruned, PullEvent, PullImage,
+    PutDeadline, PutSandbox, WakeSandbox,
 };
 
 use super::connect::UnixConnector;
@@ -39,6 +40,12 @@ const PRUNE_SECONDS_MAX: u64 = 120;
 
 /// How long a node may take to bring a sandbox up or down, what it starts with left out.
 const SETTLE_SECONDS_MAX: u64 = 120;
+
+/// How long a node may take to pause a sandbox: longer than it gives itself.
+const PAUSE_SECONDS_MAX: u64 = 690;
+
+/// The same of waking one.
+const WAKE_SECONDS_MAX: u64 = 390;
 
 /// How long a node may take to begin its answer to a request for the agent.
 const GUEST_SECONDS_MAX: u64 = 30;
@@ -118,6 +125,18 @@ impl NodeClient {
     pub async fn put_deadline(&self, id: &SandboxId, put: &PutDeadline) -> Result<Observed, NodeFailure> {
         let request = json_request(Method::PUT, &format!("/v1/sandboxes/{id}/deadline"), put)?;
         self.json("changing when the sandbox is to end", request, DEADLINE_SECONDS_MAX).await
+    }
+
+    /// Wants this sandbox paused; answers once it is.
+    pub async fn pause(&self, id: &SandboxId, pause: &PauseSandbox) -> Result<Observed, NodeFailure> {
+        let request = json_request(Method::PUT, &format!("/v1/sandboxes/{id}/pause"), pause)?;
+        self.json("pausing the sandbox", request, PAUSE_SECONDS_MAX).await
+    }
+
+    /// Wants this sandbox, which is paused, to run; answers once it does.
+    pub async fn wake(&self, id: &SandboxId, wake: &WakeSandbox) -> Result<Observed, NodeFailure> {
+        let request = json_request(Method::PUT, &format!("/v1/sandboxes/{id}/wake"), wake)?;
+        self.json("waking the sandbox", request, WAKE_SECONDS_MAX).await
     }
 
     /// Wants this sandbox gone; answers once it is.

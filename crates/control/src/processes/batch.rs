@@ -10,7 +10,7 @@ use wire::public::process::{BATCH_PARALLEL_MAX, Ran};
 use super::{Order, ran};
 use crate::error::Result;
 use crate::fleet::Fleet;
-use crate::sandboxes::ready;
+use crate::pauses::ready;
 
 /// Commands to run.
 pub struct Batch {

@@ -21,7 +21,8 @@ use super::{Keep, Order, START_WAIT, at};
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::nodes::{GuestAnswer, GuestEvent, Node, NodeFailure};
-use crate::sandboxes::{explain, ready};
+use crate::pauses::ready;
+use crate::sandboxes::explain;
 
 /// A process that is told of. Dropped, it is listened to no more; one without an id is killed.
 pub struct Telling {

@@ -12,7 +12,8 @@ use super::{Order, at};
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::nodes::{GuestAnswer, GuestEvent, Node, NodeFailure};
-use crate::sandboxes::{explain, ready};
+use crate::pauses::ready;
+use crate::sandboxes::explain;
 
 /// Runs a command to its end.
 pub async fn execute(fleet: &Fleet, team: &TeamId, id: &SandboxId, order: &Order) -> Result<Executed> {

@@ -18,7 +18,8 @@ use crate::error::{Error, Result};
 use crate::finite::GivenUp;
 use crate::fleet::Fleet;
 use crate::nodes::{Node, NodeFailure, Upload};
-use crate::sandboxes::{explain, ready};
+use crate::pauses::ready;
+use crate::sandboxes::explain;
 
 /// How long a process may read nothing of what is sent to it.
 const READ_WAIT: Duration = Duration::from_secs(300);

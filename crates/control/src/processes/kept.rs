@@ -14,7 +14,8 @@ use super::{Keep, Order, START_WAIT};
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
 use crate::nodes::{GuestAnswer, GuestEvent, Node, NodeFailure};
-use crate::sandboxes::{explain, ready};
+use crate::pauses::ready;
+use crate::sandboxes::explain;
 use crate::times::rfc3339;
 
 /// How long the agent may take to answer what it knows.

@@ -196,6 +196,30 @@ impl Store {
         Ok(Some((record, changed)))
     }
 
+    /// As [`Store::change`], unless `may` says that the sandbox's team may not have it so, in the same transaction.
+    /// `None` if nothing changed.
+    pub async fn change_if(
+        &self,
+        id: &SandboxId,
+        may: impl FnOnce(&SandboxRecord, &TeamRecord) -> Result<()>,
+        change: impl FnOnce(&mut SandboxRecord) -> bool,
+    ) -> Result<Option<SandboxRecord>> {
+        let mut tx = self.write().await?;
+        let query = sqlx::query_as::<_, Row>(select!("WHERE id = $1")).bind(id.as_str());
+        let Some(row) = query.fetch_optional(&mut *tx).await? else { return Ok(None) };
+        let before = SandboxRecord::try_from(row)?;
+        let mut record = before.clone();
+        if !change(&mut record) {
+            return Ok(None);
+        }
+        let team = teams::find(&mut tx, &record.team).await?.ok_or(Error::Unauthorized)?;
+        may(&before, &team)?;
+        update(&mut tx, &record).await?;
+        events::append(&mut tx, &record).await?;
+        tx.commit().within().await?;
+        Ok(Some(record))
+    }
+
     /// A page of a team's sandboxes that are not gone, and how many there are before paging.
     pub async fn list(&self, team: &TeamId, page: &Page) -> Result<(Vec<SandboxRecord>, u64)> {
         let (state, template) =
@@ -228,7 +252,8 @@ impl Store {
     /// Those whose node has yet to be told something; so many at most, longest waiting first.
     pub async fn unsettled(&self, max: u32) -> Result<Vec<SandboxRecord>> {
         let sql = select!(
-            "WHERE observed = 'starting' OR (desired = 'deleted' AND observed <> 'deleted') \
+            "WHERE observed IN ('starting', 'unpausing') OR (desired = 'deleted' AND observed <> 'deleted') \
+             OR (desired = 'paused' AND observed IN ('running', 'snapshotting')) \
              OR (observed = 'running' AND ends_at_ms IS NOT NULL AND seen_generation < generation) \
              ORDER BY state_changed_at_ms, id LIMIT $1"
         );
@@ -269,10 +294,10 @@ impl Store {
     }
 }
 
-/// What is promised of each node: everything that is not known to be gone.
+/// What is promised of each node: everything that is not known to be gone or paused.
 async fn promised(tx: &mut Transaction<'static, Sqlite>) -> Result<HashMap<NodeId, Capacity>> {
     let sql = "SELECT node_id, COUNT(*), CAST(SUM(vcpu) AS BIGINT), CAST(SUM(memory_mib) AS BIGINT) \
-               FROM sandboxes WHERE observed <> 'deleted' GROUP BY node_id";
+               FROM sandboxes WHERE observed NOT IN ('paused', 'deleted') GROUP BY node_id";
     let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(sql).fetch_all(&mut **tx).await?;
     let sums = rows.into_iter().map(|(node, sandboxes, vcpu, memory_mib)| {
         let promised = Capacity {

@@ -27,12 +27,12 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, name, limits, created_at_ms, ",
-            "(SELECT COUNT(*) FROM sandboxes s WHERE s.team_id = teams.id AND s.observed <> 'deleted') ",
+            "(SELECT COUNT(*) FROM sandboxes s WHERE s.team_id = teams.id AND s.observed NOT IN ('paused', 'deleted')) ",
             "AS sandboxes, ",
             "(SELECT CAST(COALESCE(SUM(s.vcpu), 0) AS BIGINT) FROM sandboxes s ",
-            "WHERE s.team_id = teams.id AND s.observed <> 'deleted') AS vcpu, ",
+            "WHERE s.team_id = teams.id AND s.observed NOT IN ('paused', 'deleted')) AS vcpu, ",
             "(SELECT CAST(COALESCE(SUM(s.memory_mib), 0) AS BIGINT) FROM sandboxes s ",
-            "WHERE s.team_id = teams.id AND s.observed <> 'deleted') AS memory_mib, ",
+            "WHERE s.team_id = teams.id AND s.observed NOT IN ('paused', 'deleted')) AS memory_mib, ",
             "(SELECT COUNT(*) FROM keys k WHERE k.team_id = teams.id) AS keys, ",
             "(SELECT COUNT(*) FROM templates t WHERE t.team_id = teams.id) AS templates FROM teams ",
             $rest
@@ -132,8 +132,12 @@ impl Store {
     pub async fn remove_team(&self, id: &TeamId, now_ms: i64) -> Result<()> {
         let mut tx = self.write().await?;
         let team = find(&mut tx, id).await?.ok_or_else(|| Error::not_found("team", id.as_str()))?;
-        if team.used.sandboxes > 0 {
-            return Err(Error::TeamInUse { name: team.name, sandboxes: team.used.sandboxes });
+        // Those that are paused, too, which count for nothing else.
+        let sql = "SELECT COUNT(*) FROM sandboxes WHERE team_id = $1 AND observed <> 'deleted'";
+        let (living,): (i64,) = sqlx::query_as(sql).bind(id.as_str()).fetch_one(&mut *tx).await?;
+        if living > 0 {
+            let sandboxes = u32::try_from(living).unwrap_or(u32::MAX);
+            return Err(Error::TeamInUse { name: team.name, sandboxes });
         }
         if operators_without(&mut tx, "", id.as_str(), now_ms).await? == 0 {
             return Err(Error::LastOperatorKey);

@@ -78,7 +78,7 @@ async fn what_is_left_out_has_a_default() {
 #[tokio::test]
 async fn every_wrong_field_is_named_in_one_answer() {
     let lab = Lab::start().await;
-    let body = json!({"template_name": "", "vcpu": 9, "memory": 1023, "timeout": "long", "auto_pause": true,
+    let body = json!({"template_name": "", "vcpu": 9, "memory": 1023, "timeout": "long", "auto_pause": "yes",
         "env_vars": {"A": 1}, "network_policy": {"mode": "deny-all"}, "mounts": [{}]});
     let answer = lab.post("/v1/sandbox", body).await.expect(400);
     let expect = [
@@ -86,9 +86,9 @@ async fn every_wrong_field_is_named_in_one_answer() {
         "vcpu",
         "memory",
         "timeout",
+        "auto_pause",
         "env_vars.A",
         "network_policy.mode",
-        "auto_pause",
         "mounts",
     ];
     assert_eq!(answer.wrong_fields(), expect);

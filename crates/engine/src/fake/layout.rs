@@ -8,6 +8,7 @@
 //!     agent.sock         where the agent listens
 //!     agent.log          what it says on stderr
 //!     agent.pid          its number and its start time, in clock ticks since the host's boot
+//!     checkpoint         the same, where it is stopped for a checkpoint
 //! ```
 
 use std::fs::{self, File, Permissions};
@@ -166,6 +167,31 @@ impl Place {
         let (pid, started_ticks) = text.trim_end().split_once(' ')?;
         let started_ticks: u64 = started_ticks.parse().ok()?;
         Seen::of(pid.parse().ok()?).filter(|seen| seen.started_ticks == started_ticks && seen.is_alive())
+    }
+
+    fn checkpoint_file(&self) -> PathBuf {
+        self.dir.join("checkpoint")
+    }
+
+    /// The name of the process that is stopped for a checkpoint, if one is.
+    pub(super) fn checkpointed(&self) -> Option<String> {
+        fs::read_to_string(self.checkpoint_file()).ok()
+    }
+
+    pub(super) fn set_checkpointed(&self, name: &str) -> Result<(), Error> {
+        let path = self.checkpoint_file();
+        fs::write(&path, name).map_err(Error::io(format!("writing {}", path.display())))
+    }
+
+    /// It goes on here: no checkpoint of it does any more.
+    pub(super) fn forget_checkpoint(&self) -> Result<(), Error> {
+        let path = self.checkpoint_file();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io(format!("removing {}", path.display()))(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The end of the agent's log.

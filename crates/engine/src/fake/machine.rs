@@ -54,6 +54,11 @@ impl Running {
         self.agent.pid
     }
 
+    /// Names its agent's process for ever.
+    pub(super) fn name(&self) -> String {
+        format!("{} {}", self.agent.pid, self.agent.started_ticks)
+    }
+
     /// True once its end is known to everybody.
     pub(super) fn has_ended(&self) -> bool {
         self.exit.borrow().is_some()

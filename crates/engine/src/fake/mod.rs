@@ -7,16 +7,20 @@
 //!
 //! Like a real engine's, its machines outlive the process that made them: a
 //! later [`Fake`] on the same directory takes them over with [`Fake::find`].
+//!
+//! A checkpoint of one is the name of its processes, which are stopped and stay: their memory keeps itself. So it goes
+//! on under its own id alone, and not after a restart of the host.
 
 mod agent;
 mod layout;
 mod machine;
+mod ports;
 mod processes;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +42,11 @@ const DIAL_RETRY: Duration = Duration::from_millis(1);
 const STEP_DIRECTORY: &str = "directory";
 const STEP_AGENT: &str = "agent";
 const STEP_BOOT: &str = "boot";
+const STEP_STOP: &str = "stop";
+const STEP_WRITE: &str = "write";
+
+/// The file of a checkpoint.
+const CHECKPOINT: &str = "processes";
 
 /// What to fake.
 #[derive(Debug, Clone)]
@@ -67,6 +76,8 @@ pub struct Fake {
 impl Fake {
     /// The steps of a bring-up, for tests that let each fail.
     pub const STEPS: &'static [&'static str] = &[STEP_DIRECTORY, STEP_AGENT, STEP_BOOT];
+    /// Those of a checkpoint.
+    pub const CHECKPOINT_STEPS: &'static [&'static str] = &[STEP_STOP, STEP_WRITE];
 
     /// An engine whose machines live below `dir`, which is made if missing and entered by nobody else.
     ///
@@ -99,6 +110,9 @@ impl Fake {
     /// As there, and [`Error::Exists`].
     pub async fn up(&self, spec: &MachineSpec) -> Result<Up, Error> {
         let place = self.layout.place(&spec.id);
+        if let Some(from) = &spec.from {
+            return self.go_on(&spec.id, &place, from).await;
+        }
         if place.exists() {
             return Err(Error::Exists { id: spec.id.clone() });
         }
@@ -112,6 +126,64 @@ impl Fake {
                 Err(failed)
             }
         }
+    }
+
+    /// Lets the processes of a checkpoint go on.
+    async fn go_on(&self, id: &SandboxId, place: &Place, from: &Path) -> Result<Up, Error> {
+        let file = from.join(CHECKPOINT);
+        let wanted =
+            std::fs::read_to_string(&file).map_err(Error::io(format!("reading {}", file.display())))?;
+        let running = self.running(id)?.filter(|running| !running.has_ended());
+        let Some(running) = running.filter(|_| place.checkpointed().as_ref() == Some(&wanted)) else {
+            let evidence = format!("the processes of this checkpoint ({}) are gone", wanted.trim_end());
+            return Err(Error::Ended { evidence });
+        };
+        let log = StepLog::new(self.faults.clone());
+        let went_on = log.step(STEP_BOOT, processes::go_on(place)).await;
+        if went_on.is_err() {
+            processes::stop(place, END_BOUND).await?;
+        }
+        went_on?;
+        Ok(Up { machine: running.machine(), steps: log.into_times() })
+    }
+
+    /// As [`crate::Engine::checkpoint`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn checkpoint(&self, id: &SandboxId, into: &Path) -> Result<(), Error> {
+        let (place, running) = (self.layout.place(id), self.known(id)?);
+        let log = StepLog::new(self.faults.clone());
+        log.step(STEP_STOP, processes::stop(&place, END_BOUND)).await?;
+        log.step(STEP_WRITE, async {
+            let name = format!("{}\n", running.name());
+            let file = into.join(CHECKPOINT);
+            std::fs::write(&file, &name).map_err(Error::io(format!("writing {}", file.display())))?;
+            place.set_checkpointed(&name)
+        })
+        .await
+    }
+
+    /// As [`crate::Engine::resume`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn resume(&self, id: &SandboxId) -> Result<(), Error> {
+        let place = self.layout.place(id);
+        place.forget_checkpoint()?;
+        processes::go_on(&place).await
+    }
+
+    /// As [`crate::Engine::release`]: the processes of a checkpoint stay, and stand still.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn release(&self, id: &SandboxId) -> Result<(), Error> {
+        let place = self.layout.place(id);
+        if place.checkpointed().is_some() && self.running(id)?.is_some_and(|running| !running.has_ended()) {
+            return processes::stop(&place, END_BOUND).await;
+        }
+        self.down(id).await
     }
 
     async fn bring_up(&self, log: &StepLog, id: &SandboxId, place: &Place) -> Result<Machine, Error> {
@@ -201,6 +273,15 @@ impl Fake {
             exit = machine.exited() => Err(Error::Ended { evidence: exit.evidence }),
             () = tokio::time::sleep(bound) => Err(Error::Timeout { what: "the agent's start", bound }),
         }
+    }
+
+    /// As [`crate::Engine::dial_port`]: a port of the host's loopback interface, if it is a process of this machine that
+    /// listens there.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn dial_port(&self, id: &SandboxId, port: u16, bound: Duration) -> Result<Stream, Error> {
+        ports::dial(&self.layout.place(id), port, bound).await.map(Stream::Tcp)
     }
 
     /// As [`crate::Engine::owned`].

@@ -16,6 +16,9 @@ use super::layout::{Layout, Place};
 use crate::Error;
 use crate::process::{self, Process};
 
+/// Between two looks at whether all processes of a machine have stopped.
+const STOP_POLL: Duration = Duration::from_millis(1);
+
 /// A process, as `/proc/<pid>/stat` shows it (`proc_pid_stat(5)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -58,14 +61,22 @@ impl Seen {
         Ok(opened.filter(|_| Self::of(self.pid).is_some_and(same)))
     }
 
+    fn is_stopped(&self) -> bool {
+        self.state == 'T'
+    }
+
     /// Stops it, so that it starts no others.
     pub(super) fn stop(&self) -> Result<(), Error> {
+        self.send(Signal::STOP, "stopping")
+    }
+
+    fn send(&self, signal: Signal, doing: &str) -> Result<(), Error> {
         // Held open, so that its number cannot become another's meanwhile unless it was reaped already.
         let Some(_held) = self.open()? else { return Ok(()) };
         let Some(pid) = Pid::from_raw(self.pid) else { return Ok(()) };
-        match rustix::process::kill_process(pid, Signal::STOP) {
+        match rustix::process::kill_process(pid, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(error) => Err(Error::io(format!("stopping process {}", self.pid))(error.into())),
+            Err(error) => Err(Error::io(format!("{doing} process {}", self.pid))(error.into())),
         }
     }
 
@@ -114,6 +125,31 @@ pub(super) async fn end(place: &Place, bound: Duration) -> Result<(), Error> {
     };
     let what = "the end of a machine's processes";
     tokio::time::timeout(bound, ending).await.unwrap_or(Err(Error::Timeout { what, bound }))
+}
+
+/// Stops all processes of a machine, those too that are started meanwhile.
+pub(super) async fn stop(place: &Place, bound: Duration) -> Result<(), Error> {
+    let stopping = async {
+        loop {
+            let mut moving = of(place).await?;
+            moving.retain(|seen| !seen.is_stopped());
+            if moving.is_empty() {
+                return Ok(());
+            }
+            moving.iter().try_for_each(Seen::stop)?;
+            tokio::time::sleep(STOP_POLL).await;
+        }
+    };
+    let what = "the stop of a machine's processes";
+    tokio::time::timeout(bound, stopping).await.unwrap_or(Err(Error::Timeout { what, bound }))
+}
+
+/// Lets all processes of a machine go on, the agent last: it sees nobody stopped.
+pub(super) async fn go_on(place: &Place) -> Result<(), Error> {
+    let all = of(place).await?;
+    let (agents, others): (Vec<Seen>, Vec<Seen>) =
+        all.iter().partition(|seen| super::agent::is_agent_of(place, seen));
+    others.iter().chain(&agents).try_for_each(|seen| seen.send(Signal::CONT, "continuing"))
 }
 
 async fn end_each(these: &[Seen]) -> Result<(), Error> {

@@ -76,7 +76,7 @@ fn id(number: u8) -> SandboxId {
 
 fn spec(id: &SandboxId) -> MachineSpec {
     let resources = Resources { vcpu: 1, memory_mib: 512, disk_mib: 100, processes_max: 100 };
-    MachineSpec { id: id.clone(), image: "/nonexistent".into(), resources }
+    MachineSpec { id: id.clone(), image: "/nonexistent".into(), resources, from: None }
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -383,4 +383,28 @@ fn a_directory_too_deep_for_sockets_is_refused() {
 
 fn named(path: &Path) -> String {
     path.canonicalize().unwrap().display().to_string()
+}
+
+#[tokio::test]
+async fn a_checkpoint_stands_still_and_goes_on_also_under_the_next_owner() {
+    let mut lab = Lab::new("checkpoint");
+    let (mut node, _) = Node::greet(&lab.fake, &lab.up(&id(1)).await).await;
+    node.run(1, "echo up; while :; do sleep 0.01; done").await;
+    let into = tempfile::tempdir().unwrap();
+    lab.fake.checkpoint(&id(1), into.path()).await.unwrap();
+    for _ in 0..2 {
+        lab.fake.release(&id(1)).await.unwrap();
+        let living = processes::of(&lab.fake.layout.place(&id(1))).await.unwrap();
+        assert!(living.len() > 1 && living.iter().all(|seen| seen.present()["state"] == "T"), "{living:?}");
+        lab.restarted();
+    }
+    let from = Some(into.path().to_owned());
+    let again = lab.fake.up(&MachineSpec { from, ..spec(&id(1)) }).await.unwrap().machine;
+    let (_node, hello) = Node::greet(&lab.fake, &again).await;
+    assert!(!hello.claimed_now, "{hello:?}");
+    lab.fake.down(&id(1)).await.unwrap();
+    let from = Some(into.path().to_owned());
+    let gone = lab.fake.up(&MachineSpec { from, ..spec(&id(1)) }).await;
+    assert!(matches!(gone, Err(Error::Ended { .. })), "{gone:?}");
+    lab.end().await;
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use wire::id::SandboxId;
 
 use super::bundle::Bundle;
+use super::checkpoint::order_key;
 use super::{Inner, missing_is_fine};
 use crate::process::Process;
 use crate::steps::StepLog;
@@ -29,6 +30,8 @@ const FREED: &str = "freed";
 
 /// How long runsc may take to say that a sandbox runs. A loaded host needs seconds.
 const RUN_WAIT: Duration = Duration::from_secs(60);
+/// The same of one that goes on from a checkpoint, all of which is read before: gigabytes, from a slow disk.
+const RESTORE_WAIT: Duration = Duration::from_secs(300);
 /// How long a killed start may take to end.
 const STRAY_WAIT: Duration = Duration::from_secs(10);
 
@@ -63,7 +66,7 @@ impl Inner {
         let netns = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), network.as_raw_fd()));
         let write = move |inner: &Self, spec: &MachineSpec| inner.write_bundle(spec, &root, &netns);
         log.step(BUNDLE, self.on_a_thread("writing a bundle", spec, write)).await?;
-        log.step(MACHINE, self.start(&spec.id)).await
+        log.step(MACHINE, self.start(spec)).await
     }
 
     /// Does what may have to wait for the host's disk, while others go on.
@@ -103,9 +106,15 @@ impl Inner {
             .map_err(Error::io(format!("writing {}", path.display())))
     }
 
-    async fn start(&self, id: &SandboxId) -> Result<Machine, Error> {
-        let args = self.runsc.run_args(&self.config.records(), &self.config.bundle(id), id);
-        self.launcher.run(id.as_str(), "runsc run", &self.runsc.program, args, RUN_WAIT).await?;
+    async fn start(&self, spec: &MachineSpec) -> Result<Machine, Error> {
+        let (id, records, bundle) = (&spec.id, self.config.records(), self.config.bundle(&spec.id));
+        let (name, bound, args) = match &spec.from {
+            None => ("runsc run", RUN_WAIT, self.runsc.run_args(&records, &bundle, id)),
+            Some(from) => {
+                ("runsc restore", RESTORE_WAIT, self.runsc.restore_args(&records, &bundle, from, id))
+            }
+        };
+        self.launcher.run(id.as_str(), name, &self.runsc.program, args, bound).await?;
         match self.process(id)? {
             Some(process) => Ok(self.watch(id, process)),
             None => Err(Error::Ended { evidence: self.post_mortem(id).await.evidence }),
@@ -134,12 +143,13 @@ impl Inner {
     /// Undoes every step, the machine first, whatever became of it. Goes on where one fails, and says the first
     /// failure.
     pub(super) async fn take_down(self: &Arc<Self>, id: &SandboxId) -> Result<(), Error> {
+        let ordered = self.launcher.forget(&order_key(id)).await;
         let forgotten = self.launcher.forget(id.as_str()).await;
         let mut results = vec![];
         if !matches!(forgotten, Ok(true)) {
             results.push(self.kill_strays(id).await);
         }
-        results.extend([forgotten.map(drop), self.cgroups.kill(id).await]);
+        results.extend([ordered.map(drop), forgotten.map(drop), self.cgroups.kill(id).await]);
         self.config.faults.reached(KILLED).await;
         // Without processes the rest is in nobody's way.
         let (cgroups, disk, files) =

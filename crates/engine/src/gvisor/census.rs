@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wire::id::{SUFFIX_CHARS, SandboxId};
 
 use super::Inner;
-use crate::{Error, Owned, process};
+use crate::{Error, Owned, process, used_bytes};
 
 impl Inner {
     pub(super) async fn owned(&self) -> Result<Vec<Owned>, Error> {
@@ -123,12 +123,6 @@ fn mount_points(process: &str) -> Vec<String> {
 
 fn name_of(pid: i32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
-}
-
-fn used_bytes(file: &Path) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt;
-    // st_blocks counts 512 bytes, whatever the file system's blocks are (stat(2)).
-    fs::metadata(file).ok().map(|metadata| metadata.blocks() * 512)
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub use bundle::{AGENT_PATH, MEMORY_HEADROOM_MIB};
 mod bringup;
 mod bundle;
 mod census;
+mod checkpoint;
 mod idle;
 pub(crate) mod runsc;
 mod watch;
@@ -87,6 +88,8 @@ struct Inner {
 impl Gvisor {
     /// The steps of a bring-up, for tests that fail each in turn.
     pub const STEPS: [&str; 6] = bringup::STEPS;
+    /// Those of a checkpoint.
+    pub const CHECKPOINT_STEPS: [&str; 2] = checkpoint::STEPS;
 
     /// Looks at runsc and the kernel, and makes the directories. Starts nothing.
     ///
@@ -161,6 +164,33 @@ impl Gvisor {
         whole.await.unwrap_or_else(|cut| Err(Error::io("taking a machine down")(io::Error::other(cut))))
     }
 
+    /// See [`crate::Engine::checkpoint`]. A caller that goes away does not stop it half way.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn checkpoint(&self, id: &SandboxId, into: &Path) -> Result<(), Error> {
+        let (inner, id, into) = (self.inner.clone(), id.clone(), into.to_owned());
+        let whole = tokio::spawn(async move {
+            let _turn = inner.turn(&id).await;
+            inner.checkpoint(&id, &into).await
+        });
+        whole.await.unwrap_or_else(|cut| Err(Error::io("writing a checkpoint")(io::Error::other(cut))))
+    }
+
+    /// See [`crate::Engine::resume`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn resume(&self, id: &SandboxId) -> Result<(), Error> {
+        let _turn = self.inner.turn(id).await;
+        self.inner.resume(id).await
+    }
+
+    /// See [`crate::Engine::checkpoint_bytes_max`].
+    pub fn checkpoint_bytes_max(&self, id: &SandboxId) -> u64 {
+        self.inner.checkpoint_bytes_max(id)
+    }
+
     /// See [`crate::Engine::dial_agent`].
     ///
     /// # Errors
@@ -170,8 +200,19 @@ impl Gvisor {
         tokio::select! {
             biased;
             exit = machine.exited() => Err(Error::Ended { evidence: exit.evidence }),
-            stream = dial::connect(&namespace, AGENT_TCP_PORT, bound) => stream.map(Stream::Tcp),
+            stream = dial::connect(&namespace, AGENT_TCP_PORT, bound, dial::AGENT_REFUSED_WAIT_MAX) => {
+                stream.map(Stream::Tcp)
+            }
         }
+    }
+
+    /// See [`crate::Engine::dial_port`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn dial_port(&self, id: &SandboxId, port: u16, bound: Duration) -> Result<Stream, Error> {
+        let namespace = self.inner.networks.namespace(id)?;
+        dial::connect(&namespace, port, bound, dial::PORT_REFUSED_WAIT_MAX).await.map(Stream::Tcp)
     }
 
     /// See [`crate::Engine::owned`].

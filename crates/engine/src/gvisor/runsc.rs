@@ -96,6 +96,48 @@ impl Runsc {
 
     /// The arguments that run a sandbox from its bundle, and return when it runs.
     pub(crate) fn run_args(&self, state: &Path, bundle: &Path, id: &SandboxId) -> Vec<String> {
+        let mut args = self.flags(state, bundle);
+        args.push("run".into());
+        args.extend(start_args(bundle, id));
+        args
+    }
+
+    /// The same of one that goes on from a checkpoint.
+    pub(crate) fn restore_args(
+        &self,
+        state: &Path,
+        bundle: &Path,
+        from: &Path,
+        id: &SandboxId,
+    ) -> Vec<String> {
+        // The same flags as of the one that was written down: runsc does not look whether they are.
+        let mut args = self.flags(state, bundle);
+        args.extend(["restore".into(), format!("--image-path={}", from.display())]);
+        args.extend(start_args(bundle, id));
+        args
+    }
+
+    /// The arguments that stop everything in a sandbox.
+    pub(crate) fn pause_args(&self, state: &Path, id: &SandboxId) -> Vec<String> {
+        vec![format!("--root={}", state.display()), "pause".into(), id.to_string()]
+    }
+
+    /// The arguments that let it go on.
+    pub(crate) fn resume_args(&self, state: &Path, id: &SandboxId) -> Vec<String> {
+        vec![format!("--root={}", state.display()), "resume".into(), id.to_string()]
+    }
+
+    /// The arguments that write down what a sandbox is, which is then as before. What compresses and shares is the
+    /// store's to do.
+    pub(crate) fn checkpoint_args(&self, state: &Path, into: &Path, id: &SandboxId) -> Vec<String> {
+        let mut args = vec![format!("--root={}", state.display()), "checkpoint".into()];
+        args.push(format!("--image-path={}", into.display()));
+        args.extend(["--compression=none", "--exclude-committed-zero-pages"].map(str::to_owned));
+        args.extend(["--leave-running".into(), id.to_string()]);
+        args
+    }
+
+    fn flags(&self, state: &Path, bundle: &Path) -> Vec<String> {
         let mut args = vec![format!("--root={}", state.display())];
         let known = |flag: &&str| flag.split_once('=').is_some_and(|(name, _)| self.flags.contains(name));
         args.extend(FLAGS.into_iter().filter(known).map(|flag| format!("--{flag}")));
@@ -103,12 +145,17 @@ impl Runsc {
         if self.flags.contains("panic-log") {
             args.push(format!("--panic-log={}", bundle.join("panic.log").display()));
         }
-        args.extend(["run".into(), "--detach".into()]);
-        args.push(format!("--bundle={}", bundle.display()));
-        args.push(format!("--pid-file={}", bundle.join("pid").display()));
-        args.push(id.to_string());
         args
     }
+}
+
+fn start_args(bundle: &Path, id: &SandboxId) -> [String; 4] {
+    [
+        "--detach".into(),
+        format!("--bundle={}", bundle.display()),
+        format!("--pid-file={}", bundle.join("pid").display()),
+        id.to_string(),
+    ]
 }
 
 /// What to do about a missing or unfit runsc.

@@ -19,8 +19,12 @@ use crate::Error;
 const ATTEMPT_WAIT_MIN: Duration = Duration::from_millis(5);
 /// How long an attempt may take at most, which is what a host under heavy load needs.
 const ATTEMPT_WAIT_MAX: Duration = Duration::from_millis(500);
-/// How long to wait after an attempt that was refused: nobody listens yet.
-const REFUSED_WAIT: Duration = Duration::from_millis(2);
+/// How long to wait after the first attempt that was refused: nobody listens yet. After each later one twice as long.
+const REFUSED_WAIT_MIN: Duration = Duration::from_millis(2);
+/// How long at most for the agent, which listens as soon as it runs.
+pub(crate) const AGENT_REFUSED_WAIT_MAX: Duration = REFUSED_WAIT_MIN;
+/// How long at most for what users start, which may never listen.
+pub(crate) const PORT_REFUSED_WAIT_MAX: Duration = Duration::from_millis(100);
 /// How long sent bytes may stay unacknowledged. A killed sandbox says nothing, but its process's end is seen sooner.
 ///
 /// Longer than an agent may be silent: whoever asks it knows better who it is that does not answer.
@@ -28,15 +32,20 @@ const UNACKNOWLEDGED_MS_MAX: u32 = 180_000;
 /// How long a connection may be silent before the other side is asked whether it is there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
-/// Connects to `port` inside, again and again, `bound` at most.
+/// Connects to `port` inside, again and again, `bound` at most, and at least every `refused_wait_max` while it is refused.
 ///
 /// # Errors
 /// [`Error::Timeout`] when nobody answered at all; [`Error::Io`] when the connection was refused to the end, or the
 /// namespace is unusable.
-pub(crate) async fn connect(namespace: &File, port: u16, bound: Duration) -> Result<TcpStream, Error> {
+pub(crate) async fn connect(
+    namespace: &File,
+    port: u16,
+    bound: Duration,
+    refused_wait_max: Duration,
+) -> Result<TcpStream, Error> {
     let deadline = Instant::now() + bound;
     let what = || format!("opening a socket to port {port} of a sandbox");
-    let mut attempt_wait = ATTEMPT_WAIT_MIN;
+    let (mut attempt_wait, mut refused_wait) = (ATTEMPT_WAIT_MIN, REFUSED_WAIT_MIN);
     let mut refusal = None;
     loop {
         let socket = open(namespace).await.map_err(Error::io(what()))?;
@@ -45,7 +54,8 @@ pub(crate) async fn connect(namespace: &File, port: u16, bound: Duration) -> Res
             Ok(Ok(stream)) => return tuned(stream).map_err(Error::io(what())),
             Ok(Err(error)) => {
                 refusal = Some(error);
-                tokio::time::sleep(REFUSED_WAIT).await;
+                tokio::time::sleep(refused_wait).await;
+                refused_wait = refused_wait_max.min(refused_wait * 2);
             }
             Err(_) => attempt_wait = ATTEMPT_WAIT_MAX.min(attempt_wait * 2),
         }

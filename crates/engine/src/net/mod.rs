@@ -43,6 +43,8 @@ const PREFIX: u8 = 30;
 /// The calling thread's network namespace.
 const OWN_NAMESPACE: &str = "/proc/thread-self/ns/net";
 
+/// What a host lacks that is at its limit.
+const NO_MORE: &str = "the host has no more network namespaces; raise its sysctl user.max_net_namespaces";
 /// Settings of a namespace that must be right before its first interface comes up. A kernel without IPv6 lacks some.
 const SETTINGS: [(&str, &str); 3] = [
     ("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1"),
@@ -136,7 +138,11 @@ fn wire_up(policy: &OwnedFd) -> io::Result<OwnedFd> {
 /// Moves the calling thread into a new namespace.
 fn new_namespace() -> io::Result<OwnedFd> {
     // SAFETY: NEWNET does not touch the descriptor table, which is what makes `unshare` unsafe.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET)? };
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.map_err(|error| match error {
+        // In the kernel's own words, no space is left on a device.
+        rustix::io::Errno::NOSPC => io::Error::other(NO_MORE),
+        error => error.into(),
+    })?;
     for (setting, value) in SETTINGS {
         match fs::write(setting, value) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -178,4 +184,30 @@ pub(crate) fn namespaces_show_rmem_default() -> io::Result<bool> {
         Ok(Path::new("/proc/sys/net/core/rmem_default").exists())
     };
     thread::spawn(look).join().unwrap_or_else(|_| Err(io::Error::other("the probing thread panicked")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Set in the process that has no namespaces left.
+    const AT_THE_LIMIT: &str = "ATOLL_TEST_AT_THE_LIMIT";
+
+    #[test]
+    fn a_host_at_its_limit_of_namespaces_is_told_apart_from_a_full_disk() {
+        if std::env::var_os(AT_THE_LIMIT).is_some() {
+            let refused = thread::spawn(new_namespace).join().unwrap();
+            assert!(refused.unwrap_err().to_string().contains("user.max_net_namespaces"));
+            return;
+        }
+        // The limit of the host is everybody's; that of a user namespace is ours.
+        let limit = "echo 0 > /proc/sys/user/max_net_namespaces && exec \"$0\" told_apart_from_a_full_disk";
+        let mut inside = Command::new("unshare");
+        inside.args(["--user", "--map-root-user", "sh", "-c", limit]).arg(std::env::current_exe().unwrap());
+        let output = inside.env(AT_THE_LIMIT, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{output:?}");
+    }
 }

@@ -67,6 +67,12 @@ impl Guest {
         }
     }
 
+    /// Says that this was all, and waits until the agent hangs up.
+    pub async fn hang_up(mut self) {
+        self.stream.shutdown().await.unwrap();
+        while tokio::time::timeout(WAIT, self.stream.read_buf(&mut self.input)).await.unwrap().unwrap() > 0 {}
+    }
+
     /// Starts a script and does not wait for its end.
     pub async fn start(&mut self, script: &str) {
         let (started, _) = self.shell(&format!("({script}) >/dev/null 2>&1 &")).await;

@@ -47,7 +47,7 @@ impl Lab {
 
     pub fn spec(&self) -> MachineSpec {
         let resources = Resources { vcpu: 1, memory_mib: 512, disk_mib: 128, processes_max: 256 };
-        MachineSpec { id: fresh_id(), image: self.image.clone(), resources }
+        MachineSpec { id: fresh_id(), image: self.image.clone(), resources, from: None }
     }
 
     pub async fn up(&self) -> Machine {
@@ -56,6 +56,13 @@ impl Lab {
 
     pub async fn guest(&self, machine: &Machine) -> Guest {
         Guest::greet(self.engine.dial_agent(machine, WAIT).await.unwrap()).await
+    }
+
+    /// An empty directory.
+    pub fn fresh_directory(&self) -> PathBuf {
+        let directory = self.directory.path().join(format!("fresh-{}", fresh_id()));
+        fs::create_dir(&directory).unwrap();
+        directory
     }
 
     /// The engine as the next process of the node finds it.

@@ -1,5 +1,6 @@
 //! The gVisor engine on this machine: real sandboxes with the real agent. Needs root and runsc.
 
+mod checkpoint;
 mod guest;
 mod lab;
 

@@ -142,6 +142,13 @@ impl Connection {
         self.shared.broken.get().map(|cause| GuestError::Broken(cause.clone()))
     }
 
+    /// Says that nothing more will be asked, and waits until the agent has hung up: from then on there is nothing of the
+    /// connection inside.
+    pub async fn finish(&self) {
+        let _ = self.shared.finishing.set(());
+        self.closed().await;
+    }
+
     /// Closes the connection now. Whatever is under way on it fails.
     pub fn close(&self) {
         self.shared.fail(Cause::Closed);

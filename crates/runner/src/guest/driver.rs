@@ -83,10 +83,21 @@ fn oversized(input: &[u8]) -> Option<(u32, usize)> {
 async fn write<W: AsyncWrite + Unpin>(shared: &Shared, mut writer: W) -> Cause {
     let mut spare = BytesMut::new();
     loop {
-        let batch = shared.outbox.take(spare).await;
+        let batch = tokio::select! {
+            batch = shared.outbox.take(spare) => batch,
+            _ = shared.finishing.wait() => return finish(writer).await,
+        };
         if let Err(source) = writer.write_all(&batch.bytes).await {
             return Cause::Io(source);
         }
         spare = shared.outbox.written(batch);
+    }
+}
+
+/// Says that nothing more comes, and leaves it to the agent to hang up.
+async fn finish<W: AsyncWrite + Unpin>(mut writer: W) -> Cause {
+    match writer.shutdown().await {
+        Ok(()) => std::future::pending().await,
+        Err(source) => Cause::Io(source),
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Shared {
     pub(super) outbox: Outbox,
     /// Frames that came from the agent.
     pub(super) heard: AtomicU64,
+    /// Set once, when nothing more is to be asked.
+    pub(super) finishing: SetOnce<()>,
     /// Set once, when the connection is gone.
     pub(super) broken: SetOnce<Arc<Cause>>,
 }
@@ -40,6 +42,7 @@ impl Shared {
             streams: Mutex::new(streams),
             outbox: Outbox::new(),
             heard: AtomicU64::new(0),
+            finishing: SetOnce::new(),
             broken: SetOnce::new(),
         }
     }

@@ -30,6 +30,8 @@ pub fn router(supervisor: Arc<Supervisor>, node_id: wire::id::NodeId) -> Router 
         .route("/v1/sandboxes", get(sandboxes::list))
         .route("/v1/sandboxes/{id}", put(sandboxes::put).get(sandboxes::get).delete(sandboxes::delete))
         .route("/v1/sandboxes/{id}/deadline", put(sandboxes::put_deadline))
+        .route("/v1/sandboxes/{id}/pause", put(sandboxes::pause))
+        .route("/v1/sandboxes/{id}/wake", put(sandboxes::wake))
         .route("/v1/sandboxes/{id}/inspect", get(sandboxes::inspect))
         .route("/v1/changes", get(sandboxes::changes))
         .route("/v1/node", get(report::node))

@@ -10,7 +10,11 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use wire::guest::{Done, Request};
 use wire::id::SandboxId;
-use wire::node::{DeleteSandbox, Inspection, NodeError, NodeErrorCode, Observed, PutDeadline, PutSandbox};
+use wire::node::{
+    DeleteSandbox, Inspection, NodeError, NodeErrorCode, Observed, PauseSandbox, PutDeadline, PutSandbox,
+    WakeSandbox,
+};
+use wire::sandbox::State as Life;
 
 use super::Door;
 use super::respond::Refusal;
@@ -47,6 +51,26 @@ pub async fn put_deadline(
     Ok(Json(observed?))
 }
 
+pub async fn pause(
+    State(door): State<Door>,
+    Path(id): Path<SandboxId>,
+    Json(pause): Json<PauseSandbox>,
+) -> Result<Json<Observed>, Refusal> {
+    let pause = tokio::spawn(async move { door.supervisor.pause(&id, pause).await });
+    let observed = pause.await.map_err(|error| NodeError::new(NodeErrorCode::Internal, error.to_string()))?;
+    Ok(Json(observed?))
+}
+
+pub async fn wake(
+    State(door): State<Door>,
+    Path(id): Path<SandboxId>,
+    Json(wake): Json<WakeSandbox>,
+) -> Result<Json<Observed>, Refusal> {
+    let wake = tokio::spawn(async move { door.supervisor.wake(&id, wake).await });
+    let observed = wake.await.map_err(|error| NodeError::new(NodeErrorCode::Internal, error.to_string()))?;
+    Ok(Json(observed?))
+}
+
 pub async fn delete(
     State(door): State<Door>,
     Path(id): Path<SandboxId>,
@@ -70,6 +94,10 @@ pub async fn inspect(
 }
 
 async fn guest_view(door: &Door, id: &SandboxId) -> serde_json::Value {
+    // Whoever looks does not wake it.
+    if door.supervisor.observed(id).is_some_and(|observed| observed.state == Life::Paused) {
+        return serde_json::json!({ "unreachable": "the sandbox is paused" });
+    }
     let ask = async {
         let (connection, _talking) = door.supervisor.guest(id).await.map_err(|error| error.message)?;
         match connection.ask(&Request::Status).await {

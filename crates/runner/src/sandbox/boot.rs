@@ -159,6 +159,7 @@ mod tests {
             workdir: "/".into(),
             user: String::new(),
             boot: Some(wire::sandbox::Boot { argv, ready, stop_signal: None }),
+            auto_pause: false,
         };
         Record::new(SandboxId::from_entropy([1; ENTROPY_BYTES]), 1, spec, "token".into(), "boot".into())
     }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use wire::clock::Clock;
-use wire::node::{NodeError, Observed, PutDeadline, StepTime};
+use wire::node::{NodeError, Observed, PauseSandbox, PutDeadline, StepTime, WakeSandbox};
 use wire::sandbox::{Reason, State};
 
 use super::lifecycle::Life;
 use super::record::{Phase, Record};
 use super::talk::Talk;
 use crate::guest::Connection;
+
+/// Who waits for what an order comes to.
+pub type Answer = oneshot::Sender<Result<Observed, NodeError>>;
 
 /// What others ask of a task.
 #[derive(Debug)]
@@ -28,7 +31,11 @@ pub enum Command {
         evidence: String,
     },
     /// Its time is up at another moment than it was to be. Answered when the record says so.
-    Deadline(PutDeadline, oneshot::Sender<Result<Observed, NodeError>>),
+    Deadline(PutDeadline, Answer),
+    /// It should be paused. Answered when it is, or when it is not to be.
+    Pause(PauseSandbox, Answer),
+    /// It should run again. Answered when it does, or when it cannot.
+    Wake(WakeSandbox, Answer),
 }
 
 /// What others hold of a sandbox.
@@ -98,6 +105,7 @@ impl Sight {
             state: life.state(),
             death: life.death().cloned(),
             timeout_at_ms: None,
+            is_wanted: false,
             steps: steps.to_vec(),
         };
         let deadline_boot_ms = match record.phase {

@@ -1,17 +1,15 @@
 //! The life of a sandbox, as a pure function.
 //!
 //! ```text
-//!                    ┌──────────── Capture ───────────┐
-//!                    ▼                                │
-//!  (create)      ┌───────┐   CameUp   ┌─────────┐  Snapshot, Pause  ┌──────────────┐
-//!  ────────────► │starting│ ────────► │ running │ ────────────────► │ snapshotting │
-//!                └───┬───┘  (Booted)  └──┬───▲──┘ ◄──── captured ── └──────┬───────┘
-//!                    │                   │   │                             │ captured, to pause
-//!                    │                   │   │ CameUp                      ▼
-//!                    │                   │ ┌─┴─────────┐    Wake      ┌────────┐
-//!                    │                   │ │ unpausing │ ◄─────────── │ paused │
-//!                    │                   │ └─────┬─────┘              └───┬────┘
-//!                    ▼                   ▼       ▼                        ▼
+//!  (create)      ┌────────┐  CameUp  ┌─────────┐  Pause (TimeUp)   ┌──────────────┐
+//!  ────────────► │starting│ ───────► │ running │ ────────────────► │ snapshotting │
+//!                └───┬────┘ (Booted) └──┬───▲──┘ ◄─ CaptureFailed ─└──────┬───────┘
+//!                    │                  │   │                             │ Captured, Released
+//!                    │                  │   │ CameUp                      ▼
+//!                    │                  │ ┌─┴─────────┐     Wake     ┌────────┐
+//!                    │                  │ │ unpausing │ ◄──────────► │ paused │
+//!                    │                  │ └─────┬─────┘ BringUpFailed└───┬────┘
+//!                    ▼                  ▼       ▼                        ▼
 //!                ┌───────────────────────────────────────────────────────────┐  TornDown  ┌─────────┐
 //!                │                         deleting                          │ ─────────► │ deleted │
 //!                └───────────────────────────────────────────────────────────┘            └─────────┘
@@ -21,7 +19,8 @@
 //! work is under way waits for it to end, and then takes everything down: so
 //! a delete always wins, and never races what it deletes. Two pieces only wait
 //! for something inside, and are given up at once: [`Work::Boot`] by any death,
-//! [`Work::Stop`] by the end of the machine.
+//! [`Work::Stop`] by the end of the machine. What ends the machine while it is
+//! captured is heard by whoever captures it, who says what came of it.
 
 use wire::sandbox::{Death, Reason, State};
 
@@ -33,8 +32,6 @@ pub struct Life {
     work: Option<Work>,
     /// The first cause of its end. Later ones are consequences.
     death: Option<Death>,
-    /// Whether a capture under way ends in a pause.
-    pausing: bool,
     plan: Plan,
 }
 
@@ -45,6 +42,8 @@ pub struct Plan {
     pub boots: bool,
     /// Whether that is asked to stop before the machine goes.
     pub stops: bool,
+    /// Whether it is paused, and does not end, when its time is up.
+    pub auto_pause: bool,
 }
 
 /// Something that takes time and ends in an event.
@@ -54,8 +53,10 @@ pub enum Work {
     BringUp,
     /// What it starts with is started, and waited for. Ends in [`Event::Booted`] or [`Event::BootFailed`].
     Boot,
-    /// Ends in [`Event::Captured`] or [`Event::CaptureFailed`].
+    /// What it is, is made durable. Ends in [`Event::Captured`] or [`Event::CaptureFailed`].
     Capture,
+    /// Its compute is given back. Ends in [`Event::Released`] or [`Event::ReleaseFailed`].
+    Release,
     /// Ends in [`Event::CameUp`] or [`Event::BringUpFailed`].
     Restore,
     /// What it started with is asked to stop. Ends in [`Event::Stopped`].
@@ -97,20 +98,36 @@ pub enum Event {
     },
     /// Its agent stopped answering.
     AgentLost(String),
-    /// Somebody wants a snapshot of it; it goes on afterwards.
-    Snapshot,
     /// Somebody wants it paused.
     Pause,
-    /// The snapshot is durable.
+    /// What it is, is durable.
     Captured,
-    /// The capture failed, and the machine still runs.
-    CaptureFailed(String),
+    /// It is not.
+    CaptureFailed(CaptureFailure),
+    /// It takes no compute any more.
+    Released,
+    /// It still does.
+    ReleaseFailed(String),
     /// A request needs it.
     Wake,
     /// Nothing of it is left on the host.
     TornDown,
     /// Something of it is left on the host.
     TearDownFailed(String),
+}
+
+/// What became of a sandbox that could not be captured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CaptureFailure {
+    /// It goes on.
+    Refused,
+    /// Its engine ended of it, or meanwhile.
+    Fatal {
+        /// Whether by the memory limit.
+        out_of_memory: bool,
+        /// What was seen.
+        evidence: String,
+    },
 }
 
 impl Life {
@@ -130,6 +147,12 @@ impl Life {
         (Self { work, ..Self::new(State::Starting, plan) }, work)
     }
 
+    /// A sandbox found paused after a restart of this process: what was being done with it is given up.
+    pub fn paused(plan: Plan) -> (Self, Option<Work>) {
+        let work = Some(Work::Release);
+        (Self { work, ..Self::new(State::Paused, plan) }, work)
+    }
+
     /// A sandbox found dead or half made after a restart, and the work to clean up after it.
     pub fn lost(death: Death) -> (Self, Work) {
         let bare = Self::new(State::Deleting, Plan::default());
@@ -142,7 +165,7 @@ impl Life {
     }
 
     fn new(state: State, plan: Plan) -> Self {
-        Self { state, work: None, death: None, pausing: false, plan }
+        Self { state, work: None, death: None, plan }
     }
 
     /// The state users see.
@@ -168,10 +191,11 @@ impl Life {
             Event::EngineExited { out_of_memory, evidence } => self.engine_exited(out_of_memory, evidence),
             Event::DiskFailed { full, evidence } => self.disk_failed(full, evidence),
             Event::AgentLost(evidence) => self.agent_lost(evidence),
-            Event::Snapshot => self.capture(false),
-            Event::Pause => self.capture(true),
+            Event::Pause => self.pause(),
             Event::Captured => self.captured(),
-            Event::CaptureFailed(_) => self.capture_failed(),
+            Event::CaptureFailed(failure) => self.capture_failed(failure),
+            Event::Released => self.released(),
+            Event::ReleaseFailed(_) => self.release_failed(),
             Event::Wake => self.wake(),
             Event::TornDown => self.torn_down(),
             Event::TearDownFailed(_) => self.tear_down_failed(),
@@ -223,7 +247,11 @@ impl Life {
             return None;
         }
         self.work = None;
-        self.die(Reason::CreateFailed, evidence)
+        match self.state {
+            // What it is, is as durable as before.
+            State::Unpausing => self.rest(),
+            _ => self.die(Reason::CreateFailed, evidence),
+        }
     }
 
     /// Decides that it ends, and starts taking it down unless other work has to end first.
@@ -244,6 +272,7 @@ impl Life {
 
     fn time_up(&mut self) -> Option<Work> {
         match self.state {
+            State::Running if self.plan.auto_pause => self.pause(),
             State::Running => self.die(Reason::Timeout, String::new()),
             _ => None,
         }
@@ -252,7 +281,7 @@ impl Life {
     fn engine_exited(&mut self, out_of_memory: bool, evidence: String) -> Option<Work> {
         let reason = if out_of_memory { Reason::OutOfMemory } else { Reason::EngineLost };
         match (self.state, self.work) {
-            (State::Running | State::Snapshotting, _) => self.die(reason, evidence),
+            (State::Running, _) => self.die(reason, evidence),
             (_, Some(Work::Boot)) if out_of_memory => self.die(reason, evidence),
             (_, Some(Work::Boot)) => self.die(Reason::CreateFailed, evidence),
             (_, Some(Work::Stop)) => self.start(Work::TearDown),
@@ -262,8 +291,9 @@ impl Life {
 
     fn disk_failed(&mut self, full: bool, evidence: String) -> Option<Work> {
         let reason = if full { Reason::DiskFull } else { Reason::EngineLost };
-        match self.state {
-            State::Running | State::Snapshotting => self.die(reason, evidence),
+        match (self.state, self.work) {
+            // What was kept before it failed is whole.
+            (State::Running, _) | (State::Snapshotting, Some(Work::Capture)) => self.die(reason, evidence),
             _ => None,
         }
     }
@@ -276,36 +306,61 @@ impl Life {
         }
     }
 
-    fn capture(&mut self, pausing: bool) -> Option<Work> {
+    fn pause(&mut self) -> Option<Work> {
         if self.state != State::Running {
             return None;
         }
         self.state = State::Snapshotting;
-        self.pausing = pausing;
         self.start(Work::Capture)
     }
 
     fn captured(&mut self) -> Option<Work> {
+        match (self.work, self.state) {
+            (Some(Work::Capture), State::Deleting) => self.start(Work::TearDown),
+            (Some(Work::Capture), _) => self.start(Work::Release),
+            _ => None,
+        }
+    }
+
+    fn capture_failed(&mut self, failure: CaptureFailure) -> Option<Work> {
         if self.work != Some(Work::Capture) {
             return None;
         }
         self.work = None;
-        match (self.state, self.pausing) {
-            (State::Deleting, _) => self.start(Work::TearDown),
-            (_, true) => {
-                self.state = State::Paused;
-                None
+        match failure {
+            _ if self.state == State::Deleting => self.start(Work::TearDown),
+            CaptureFailure::Refused => self.run(),
+            CaptureFailure::Fatal { out_of_memory: true, evidence } => {
+                self.die(Reason::OutOfMemory, evidence)
             }
-            (_, false) => {
-                self.state = State::Running;
-                None
-            }
+            CaptureFailure::Fatal { evidence, .. } => self.die(Reason::CheckpointFailed, evidence),
         }
     }
 
-    fn capture_failed(&mut self) -> Option<Work> {
-        self.pausing = false;
-        self.captured()
+    fn released(&mut self) -> Option<Work> {
+        if self.work != Some(Work::Release) {
+            return None;
+        }
+        self.work = None;
+        match self.state {
+            State::Deleting => self.start(Work::TearDown),
+            // Somebody needs it again already.
+            State::Unpausing => self.start(Work::Restore),
+            _ => self.rest(),
+        }
+    }
+
+    fn release_failed(&mut self) -> Option<Work> {
+        match (self.work, self.state) {
+            (Some(Work::Release), State::Deleting) => self.start(Work::TearDown),
+            (Some(Work::Release), _) => self.start(Work::Release),
+            _ => None,
+        }
+    }
+
+    fn rest(&mut self) -> Option<Work> {
+        self.state = State::Paused;
+        None
     }
 
     fn wake(&mut self) -> Option<Work> {
@@ -313,7 +368,10 @@ impl Life {
             return None;
         }
         self.state = State::Unpausing;
-        self.start(Work::Restore)
+        match self.work {
+            None => self.start(Work::Restore),
+            Some(_) => None,
+        }
     }
 
     fn torn_down(&mut self) -> Option<Work> {

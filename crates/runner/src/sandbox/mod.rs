@@ -11,8 +11,10 @@ pub mod task;
 
 mod boot;
 mod bring_up;
+mod capture;
 mod diagnosis;
 mod dial;
+mod orders;
 mod stop;
 mod tear_down;
 mod waits;

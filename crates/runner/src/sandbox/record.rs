@@ -2,11 +2,12 @@
 //!
 //! A record is written before the first side effect and is the last thing to
 //! go. It is not synced to the platter: it has to survive a killed process, which
-//! the page cache does, and not a lost host, which takes the sandbox with it.
+//! the page cache does, and not a lost host, which takes the sandbox with it; but
+//! for one that is paused, which outlives the host, and whose record does too.
 //! Records hold the agent's token and the user's environment, so they are
 //! readable by root alone.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -55,6 +56,13 @@ pub enum Phase {
         /// When its time is up, on the clock that counts since the host booted.
         deadline_boot_ms: u64,
     },
+    /// What it is, is being made durable.
+    Pausing {
+        /// As in `Running`: it goes on if that comes to nothing.
+        deadline_boot_ms: u64,
+    },
+    /// What it is, is kept; whatever else there is of it on the host is to go.
+    Paused,
     /// It is being taken down.
     Deleting {
         /// Why.
@@ -105,8 +113,10 @@ impl Records {
     /// When the disk refuses; an older record is then untouched.
     pub fn write(&self, record: &Record) -> io::Result<()> {
         let temporary = self.dir.join(format!("{}.{DRAFT}", record.id));
-        let written = draft(&temporary, &serde_json::to_vec(record)?)
-            .and_then(|()| fs::rename(&temporary, self.path(&record.id)));
+        let lasting = record.phase == Phase::Paused;
+        let written = draft(&temporary, &serde_json::to_vec(record)?, lasting)
+            .and_then(|()| fs::rename(&temporary, self.path(&record.id)))
+            .and_then(|()| if lasting { File::open(&self.dir)?.sync_all() } else { Ok(()) });
         if written.is_err() {
             // Half a record takes room that a full disk does not have.
             let _ = fs::remove_file(&temporary);
@@ -157,9 +167,10 @@ impl Records {
     }
 }
 
-fn draft(path: &Path, text: &[u8]) -> io::Result<()> {
+fn draft(path: &Path, text: &[u8], lasting: bool) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(text)
+    file.write_all(text)?;
+    if lasting { file.sync_all() } else { Ok(()) }
 }
 
 fn read(path: &Path) -> io::Result<Record> {
@@ -186,6 +197,7 @@ mod tests {
             workdir: "/workspace".into(),
             user: "user".into(),
             boot: None,
+            auto_pause: false,
         };
         Record::new(SandboxId::from_entropy([byte; 20]), 1, spec, "token".into(), "boot".into())
     }

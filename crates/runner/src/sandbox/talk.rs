@@ -56,6 +56,19 @@ impl Talk {
         }
     }
 
+    /// Waits until nobody talks but who asks.
+    pub async fn alone(&self) {
+        let mut changes = self.changes.subscribe();
+        loop {
+            changes.borrow_and_update();
+            if self.lock().talkers <= 1 {
+                return;
+            }
+            // The sender is in `self`, so it cannot go away.
+            let _ = changes.changed().await;
+        }
+    }
+
     /// Lets the sandbox doze, by `doze`, unless somebody has begun to talk.
     pub fn doze(&self, doze: impl FnOnce()) {
         let mut state = self.lock();
@@ -105,6 +118,16 @@ mod tests {
         let woken = Cell::new(false);
         let _talking = talk.begin(|| woken.set(true));
         assert!(woken.get());
+    }
+
+    #[tokio::test]
+    async fn who_talks_alone_waits_for_nobody_and_else_for_the_last_of_the_others() {
+        let talk = Talk::new(false);
+        let _own = talk.begin(|| {});
+        talk.alone().await;
+        let other = talk.begin(|| {});
+        assert!(tokio::time::timeout(LONG, talk.alone()).await.is_err());
+        let ((), ()) = tokio::join!(talk.alone(), async { drop(other) });
     }
 
     #[test]

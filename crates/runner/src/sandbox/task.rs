@@ -1,6 +1,8 @@
 //! The task that owns one sandbox: it alone feeds events to its life, does
 //! the work that follows, writes its record and says what it has become.
 
+mod pausing;
+
 use std::sync::Arc;
 
 use engine::{Exit, Machine};
@@ -9,11 +11,13 @@ use wire::node::{NodeError, NodeErrorCode, Observed, PutDeadline, StepTime};
 use wire::sandbox::{Death, State};
 
 use super::boot::boot;
-use super::bring_up::{Up, bring_up};
+use super::bring_up::{Up, bring_up, restore};
+use super::capture::{NotCaptured, capture, release};
 use super::diagnosis::pulse;
 use super::dial::redial;
 use super::handle::{Command, Handle, Sight};
 use super::lifecycle::{Event, Life, Plan, Work};
+use super::orders::Orders;
 use super::record::{Phase, Record};
 use super::stop::{Farewell, stop, stop_signal};
 use super::talk::Talk;
@@ -30,6 +34,7 @@ const MAILBOX_COMMANDS_MAX: usize = 64;
 enum Outcome {
     Up(Up),
     Booted(StepTime),
+    Captured(Result<(), NotCaptured>),
     Event(Event),
 }
 
@@ -41,6 +46,8 @@ pub struct Task {
     machine: Option<Machine>,
     steps: Vec<StepTime>,
     tear_downs: u32,
+    /// Who waits for a pause or a wake.
+    orders: Orders,
     sight: watch::Sender<Sight>,
     guest: watch::Sender<Option<Connection>>,
     talk: Arc<Talk>,
@@ -48,7 +55,7 @@ pub struct Task {
     redial: Option<Doing<Result<Connection, Event>>>,
     /// Completes when the agent is lost although its connection is not.
     pulse: Option<Doing<Event>>,
-    /// The connection of one that is asked to stop.
+    /// The connection of one that is asked to stop, or to be paused.
     farewell: Option<Farewell>,
 }
 
@@ -72,6 +79,12 @@ impl Task {
             _ => (Life::adopted(plan), None),
         };
         Self::spawn(node, record, life, Some(machine), work)
+    }
+
+    /// A sandbox that was paused before this process began. What else there is of it goes.
+    pub fn paused(node: Arc<Node>, record: Record) -> Handle {
+        let (life, work) = Life::paused(plan(&record));
+        Self::spawn(node, record, life, None, work)
     }
 
     /// Cleans up after a sandbox that did not, when its turn comes: there may be thousands.
@@ -99,6 +112,7 @@ impl Task {
             machine,
             steps: Vec::new(),
             tear_downs: 0,
+            orders: Orders::default(),
             guest,
             talk: talk.clone(),
             redial: redial.map(|redial| Box::pin(redial) as Doing<_>),
@@ -131,7 +145,7 @@ impl Task {
                 result = finished(&mut self.redial) => self.redialled(result),
                 event = finished(&mut self.pulse) => Some(event),
                 () = disconnected(&self.guest), if self.redial.is_none() => self.disconnected(),
-                () = time_up(&*self.node.clock, &self.record.phase, self.life.state()) => Some(Event::TimeUp),
+                () = time_up(&*self.node.clock, &self.record.phase, self.life.state()) => self.time_up(),
                 () = quiet(&self.talk, self.node.doze_after), if self.life.state() == State::Running => {
                     self.talk.doze(|| self.node.engine.doze(&self.record.id));
                     None
@@ -151,13 +165,21 @@ impl Task {
         self.life = life;
         if changed {
             if self.life.state() != State::Running {
-                let last = if work == Some(Work::Stop) { self.guest.send_replace(None) } else { None };
+                let parts = matches!(work, Some(Work::Stop | Work::Capture));
+                let last = if parts { self.guest.send_replace(None) } else { None };
                 self.farewell = last.map(Farewell);
                 self.hang_up();
-                self.remember().await;
+                // Of one that is paused all is written, and a wake changes it when it is done.
+                if !matches!(self.life.state(), State::Paused | State::Unpausing) {
+                    self.remember().await;
+                }
+            } else if self.guest.borrow().is_none() {
+                // It was to be paused, and goes on.
+                self.dial_again();
             }
             self.node.faults.reached(self.life.state().as_str()).await;
-            self.publish();
+            let observed = self.publish();
+            self.orders.answer(&observed);
         }
         work.map(|work| self.start(work))
     }
@@ -165,10 +187,8 @@ impl Task {
     fn start(&mut self, work: Work) -> Doing<Outcome> {
         let (node, record, talk) = (self.node.clone(), self.record.clone(), self.talk.clone());
         match work {
-            Work::BringUp | Work::Restore => Box::pin(async {
-                let up = bring_up(node, record).await;
-                up.map_or_else(|evidence| Outcome::Event(Event::BringUpFailed(evidence)), Outcome::Up)
-            }),
+            Work::BringUp => Box::pin(async { up(bring_up(node, record).await) }),
+            Work::Restore => Box::pin(async { up(restore(node, record).await) }),
             Work::Boot => {
                 let guest = self.guest.subscribe();
                 Box::pin(async {
@@ -177,9 +197,16 @@ impl Task {
                         .map_or_else(|evidence| Outcome::Event(Event::BootFailed(evidence)), Outcome::Booted)
                 })
             }
-            Work::Capture => Box::pin(std::future::ready(Outcome::Event(Event::CaptureFailed(
-                "this engine cannot capture a machine".into(),
-            )))),
+            Work::Capture => {
+                let (machine, farewell) = (self.machine.clone(), self.farewell.take());
+                Box::pin(async { Outcome::Captured(capture(node, record, machine, farewell, talk).await) })
+            }
+            Work::Release => {
+                let attempts = self.tear_downs;
+                self.tear_downs += 1;
+                self.machine = None;
+                Box::pin(async move { Outcome::Event(release(node, record.id, attempts).await) })
+            }
             Work::Stop => {
                 let farewell = self.farewell.take();
                 Box::pin(async move {
@@ -200,7 +227,11 @@ impl Task {
 
     async fn finish(&mut self, outcome: Outcome) -> Option<Event> {
         match outcome {
-            Outcome::Event(event) => Some(event),
+            Outcome::Event(event) => {
+                self.note(&event);
+                Some(event)
+            }
+            Outcome::Captured(captured) => Some(self.captured(captured).await),
             // A delete came first: it needs neither the machine nor the agent.
             Outcome::Up(_) if self.life.death().is_some() => Some(Event::CameUp),
             Outcome::Up(up) => Some(self.came_up(up).await),
@@ -215,9 +246,14 @@ impl Task {
     async fn came_up(&mut self, up: Up) -> Event {
         let boots = self.life.state() == State::Starting && self.record.spec.boot.is_some();
         let since_boot_ms = self.node.clock.boot_ms();
+        let wakes = self.life.state() == State::Unpausing;
         let phase = if boots { Phase::Booting { since_boot_ms } } else { self.running() };
+        self.record.boot_id.clone_from(&self.node.boot_id);
         if let Err(evidence) = self.enter(phase).await {
-            return Event::BringUpFailed(evidence);
+            return if wakes { self.sleep_on(evidence).await } else { Event::BringUpFailed(evidence) };
+        }
+        if wakes {
+            self.forget_kept().await;
         }
         self.steps = up.steps;
         self.connected(&up.machine, up.connection);
@@ -252,6 +288,8 @@ impl Task {
                 let _ = answer.send(self.put_deadline(&put).await);
                 None
             }
+            Command::Pause(order, answer) => self.pause(&order, answer).await,
+            Command::Wake(order, answer) => self.wake(&order, answer).await,
             Command::DiskFailed { full, evidence } => Some(Event::DiskFailed { full, evidence }),
         }
     }
@@ -301,10 +339,14 @@ impl Task {
 
     fn disconnected(&mut self) -> Option<Event> {
         self.hang_up();
-        let machine = self.machine.clone()?;
         tracing::info!(sandbox = %self.record.id, "the agent's connection broke; dialling again");
-        self.redial = Some(Box::pin(redial(self.node.clone(), machine, self.record.clone())));
+        self.dial_again();
         None
+    }
+
+    fn dial_again(&mut self) {
+        let redial = |machine| redial(self.node.clone(), machine, self.record.clone());
+        self.redial = self.machine.clone().map(|machine| Box::pin(redial(machine)) as Doing<_>);
     }
 
     fn redialled(&mut self, result: Result<Connection, Event>) -> Option<Event> {
@@ -327,6 +369,11 @@ impl Task {
                     Phase::Deleted { death: death.clone(), at_wall_ms: self.node.clock.wall_ms() };
             }
             (_, Some(death)) => self.record.phase = Phase::Deleting { death: death.clone() },
+            (State::Snapshotting, None) => {
+                if let Phase::Running { deadline_boot_ms } = self.record.phase {
+                    self.record.phase = Phase::Pausing { deadline_boot_ms };
+                }
+            }
             (_, None) => {}
         }
         if let Err(error) = self.node.scribe.write(&self.record).await {
@@ -345,5 +392,13 @@ impl Task {
 }
 
 fn plan(record: &Record) -> Plan {
-    Plan { boots: record.spec.boot.is_some(), stops: stop_signal(&record.spec).is_some() }
+    Plan {
+        boots: record.spec.boot.is_some(),
+        stops: stop_signal(&record.spec).is_some(),
+        auto_pause: record.spec.auto_pause,
+    }
+}
+
+fn up(made: Result<Up, String>) -> Outcome {
+    made.map_or_else(|evidence| Outcome::Event(Event::BringUpFailed(evidence)), Outcome::Up)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wire::id::SandboxId;
 
+use super::capture::kept;
 use super::lifecycle::Event;
 use crate::node::Node;
 use wire::causes::chain;
@@ -19,13 +20,14 @@ pub(super) async fn bury(node: Arc<Node>, id: SandboxId) -> Event {
     tear_down(node.clone(), id, 0).await
 }
 
-/// Takes it down, after so many attempts that failed.
+/// Takes it down, what is kept of it too, after so many attempts that failed.
 pub(super) async fn tear_down(node: Arc<Node>, id: SandboxId, attempts: u32) -> Event {
     tokio::time::sleep(pause(attempts)).await;
-    match node.engine.down(&id).await {
+    let down = node.engine.down(&id).await.map_err(|error| chain(&error));
+    let forgotten = kept(&node, &id, |keep, id| keep.remove(id)).await.map_err(|error| error.message);
+    match down.and(forgotten) {
         Ok(()) => Event::TornDown,
-        Err(error) => {
-            let evidence = chain(&error);
+        Err(evidence) => {
             tracing::error!(sandbox = %id, evidence, "it could not be taken down; trying again");
             Event::TearDownFailed(evidence)
         }
@@ -33,7 +35,7 @@ pub(super) async fn tear_down(node: Arc<Node>, id: SandboxId, attempts: u32) -> 
 }
 
 /// None before the first attempt, then ever longer ones.
-fn pause(attempts: u32) -> Duration {
+pub(super) fn pause(attempts: u32) -> Duration {
     let (first, longest) = PAUSE;
     match attempts.checked_sub(1) {
         None => Duration::ZERO,

@@ -150,6 +150,9 @@ pub enum Request {
     Boot(Boot),
     /// Who the sandbox's user is. Ends with [`Done::Whoami`].
     Whoami,
+    /// The machine is about to be stopped for a while. Processes that would be killed with their streams go on without them,
+    /// and those streams end with [`ErrorCode::Cancelled`]. Ends with [`Done::Nothing`].
+    Pause,
     /// How the inside is. Ends with [`Done::Status`].
     Status,
 }
@@ -163,7 +166,9 @@ impl Request {
             Request::Process(call) => matches!(call, ProcessCall::Input { .. }),
             Request::Pty(call) => matches!(call, PtyCall::Attach { .. }),
             Request::ReadFile(_) | Request::ReadFiles { .. } | Request::File(_) | Request::Walk(_) => false,
-            Request::Watch(_) | Request::Boot(_) | Request::Whoami | Request::Status => false,
+            Request::Watch(_) | Request::Boot(_) | Request::Whoami | Request::Pause | Request::Status => {
+                false
+            }
         }
     }
 }
@@ -189,7 +194,7 @@ pub struct Exec {
     #[serde(default)]
     pub stdin: bool,
     /// Gives it an id ([`process`]): then it goes on when this stream is cancelled or breaks, and `stdin` comes from
-    /// [`ProcessCall::Input`]. Absent: it is killed with its stream.
+    /// [`ProcessCall::Input`]. Absent: it is killed with its stream, unless [`Request::Pause`] parts the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }

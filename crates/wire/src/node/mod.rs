@@ -5,6 +5,8 @@
 //! | --- | --- |
 //! | `PUT /v1/sandboxes/{id}` [`PutSandbox`] | [`Observed`] once settled: running, or dead with the reason |
 //! | `PUT /v1/sandboxes/{id}/deadline` [`PutDeadline`] | [`Observed`], its time changed; never makes a sandbox |
+//! | `PUT /v1/sandboxes/{id}/pause` [`PauseSandbox`] | [`Observed`] once paused: its memory and files are durable, its compute is gone |
+//! | `PUT /v1/sandboxes/{id}/wake` [`WakeSandbox`] | [`Observed`] once it runs again |
 //! | `DELETE /v1/sandboxes/{id}` [`DeleteSandbox`] | [`Observed`] once gone; an unknown id is gone |
 //! | `GET /v1/sandboxes`, `GET /v1/sandboxes/{id}` | [`Observed`], a list of them |
 //! | `POST /v1/sandboxes/{id}/guest` | one guest stream, see [`GUEST_CONTENT_TYPE`] |
@@ -71,6 +73,9 @@ pub struct SandboxSpec {
     /// What runs from the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<Boot>,
+    /// Whether it is paused, and not ended, when its time is up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_pause: bool,
 }
 
 impl SandboxSpec {
@@ -88,6 +93,22 @@ pub struct PutDeadline {
     pub generation: u64,
     /// In so many milliseconds, counted by the node's clock since boot from the moment it hears this.
     pub ends_in_ms: u64,
+}
+
+/// A sandbox should be paused. Heard once for each generation: one that has been woken since stays awake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseSandbox {
+    /// As in [`PutSandbox`].
+    pub generation: u64,
+}
+
+/// A sandbox that is paused should run again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WakeSandbox {
+    /// As in [`PutSandbox`].
+    pub generation: u64,
+    /// As in [`SandboxSpec`]: its time begins anew.
+    pub timeout_seconds: u32,
 }
 
 /// Why a sandbox should go.
@@ -114,6 +135,9 @@ pub struct Observed {
     /// When its time will be up, in wall-clock milliseconds; computed when this was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_at_ms: Option<u64>,
+    /// Whether somebody has asked for one that is paused, and waits: it was not when he was sent here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_wanted: bool,
     /// How long each step of its bring-up took, in microseconds, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepTime>,
@@ -263,6 +287,8 @@ pub enum NodeErrorCode {
     NotFound,
     /// The sandbox is not in a state for this, and will not be soon.
     WrongState,
+    /// The sandbox is paused: it must be woken first.
+    Asleep,
     /// A newer generation has been seen.
     Stale,
     /// The node is full.
@@ -286,7 +312,7 @@ impl NodeErrorCode {
     pub fn status(self) -> u16 {
         match self {
             Self::NotFound => 404,
-            Self::WrongState | Self::Stale => 409,
+            Self::WrongState | Self::Asleep | Self::Stale => 409,
             Self::NoCapacity => 503,
             Self::StorageFull => 507,
             Self::Invalid => 400,

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::process::{Execute, Ran};
 #[cfg(feature = "schema")]
 use super::schema::{
-    Environment, FreeForm, MemoryMib, MoreSeconds, NotYetAny, NotYetTrue, TemplateName, Time, TimeoutSeconds,
-    Vcpu,
+    Environment, FreeForm, MemoryMib, MoreSeconds, NotYetAny, TemplateName, Time, TimeoutSeconds, Vcpu,
 };
 use crate::id::{NodeId, SandboxId, TemplateId};
 use crate::sandbox::{Reason, State};
@@ -45,9 +44,8 @@ pub struct CreateSandbox {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<TimeoutSeconds>"))]
     pub timeout: Option<u32>,
-    /// Whether it is paused instead of ended when its time is up. Not supported yet: `true` is refused.
+    /// Whether it is paused instead of ended when its time is up. Its time begins anew whenever it wakes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<NotYetTrue>"))]
     pub auto_pause: Option<bool>,
     /// The environment of every process in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

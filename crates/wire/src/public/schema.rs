@@ -172,8 +172,6 @@ shapes! {
     };
     /// The number of an event.
     EventNumber = { "type": "integer", "minimum": 0 };
-    /// What is not supported yet, and may only be left out or switched off.
-    NotYetTrue = { "type": "boolean", "not": { "const": true } };
     /// What is not supported yet, and may only be left out or empty.
     NotYetAny = { "type": "array", "items": {}, "maxItems": 0 };
     /// What people call a key or a team; white space around it does not count.

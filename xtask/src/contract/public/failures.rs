@@ -118,6 +118,7 @@ impl Failure {
                 "sandbox sbx-k7m2p9qsx4hd3vwtn8bz is being deleted (deleted); create a new one",
                 &[
                     "sandbox_deleting",
+                    "sandbox_paused",
                     "already_exists",
                     "team_limit",
                     "team_in_use",
@@ -150,7 +151,7 @@ impl Failure {
                 429,
                 "The team asks too often; `Retry-After` says when to try again.",
                 "the team asks more often than 1000 times a second; wait 1 s and ask again",
-                &["rate_limited"],
+                &["rate_limited", "team_limit"],
             ),
             Internal => (
                 500,

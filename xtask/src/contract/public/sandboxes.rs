@@ -27,6 +27,7 @@ pub fn noun() -> Noun {
             list(),
             read(),
             change_timeout(),
+            pause(),
             user_home_dir(),
             workdir(),
             remove(),
@@ -116,6 +117,15 @@ fn change_timeout() -> Operation {
         .says("Answers when the change outlives a restart of any part of the server. A sandbox whose time is up meanwhile is gone, and the answer says so.")
         .takes(&ChangeTimeout { timeout: Some(600), extend: None })
         .answers(200, "It runs, and ends then.", &sandbox())
+        .fails(&[NotFound, Conflict, BadGateway, Unavailable, TimedOut])
+}
+
+fn pause() -> Operation {
+    of_one(post("/v1/sandbox/{sandbox_id}/pause", "pause_sandbox", "Pause a sandbox"))
+        .says("Its memory, its processes and its files are kept, and it takes no compute: it counts for no limit of running sandboxes. Answers when that is durable; a pause that takes long is answered with `201` and spaces, as by `execute`.")
+        .says("Any request that needs the inside wakes it: for processes, files or terminals. It is answered as if the sandbox had run, only later; looking at it, listing and deleting do not wake it. A wake for which there is no room is refused with `429` or `503` and `Retry-After`, and the sandbox stays paused. Its time begins anew when it wakes.")
+        .says("Requests under way are given a moment to end. What still waits is cut off with `409`, `sandbox_paused`, but a command goes on when the sandbox wakes, and one with an id can be attached to again. Connections to the outside are closed.")
+        .answers(201, "It is paused.", &Sandbox { state: State::Paused, timeout_at: None, ..sandbox() })
         .fails(&[NotFound, Conflict, BadGateway, Unavailable, TimedOut])
 }
 

@@ -34,6 +34,9 @@ pub struct Wanted {
     /// Seconds until the sandbox ends, whatever runs in it; also `15m` or `2h`.
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     timeout: Option<u32>,
+    /// When its time is up, it is paused and does not end.
+    #[arg(long)]
+    auto_pause: bool,
     /// A variable for all that runs in it; repeatable.
     #[arg(long = "env", short, value_name = "NAME=VALUE", value_parser = variable)]
     envs: Vec<(String, String)>,
@@ -47,6 +50,7 @@ impl Wanted {
             vcpu: self.vcpu,
             memory: self.memory,
             timeout: self.timeout,
+            auto_pause: self.auto_pause.then_some(true),
             env_vars: (!self.envs.is_empty()).then(|| BTreeMap::from_iter(self.envs)),
             ..CreateSandbox::default()
         }

@@ -7,6 +7,7 @@ mod get;
 mod inspect;
 mod ls;
 mod named;
+mod pause;
 mod rm;
 mod shell;
 mod timeout;
@@ -31,6 +32,7 @@ pub enum Verb {
     Cp(cp::Cp),
     Inspect(inspect::Inspect),
     Timeout(timeout::Timeout),
+    Pause(pause::Pause),
     Rm(rm::Rm),
 }
 
@@ -45,6 +47,7 @@ impl Ask for Verb {
             Self::Cp(cp) => cp.ask(session).await,
             Self::Inspect(inspect) => inspect.ask(session).await,
             Self::Timeout(timeout) => timeout.ask(session).await,
+            Self::Pause(pause) => pause.ask(session).await,
             Self::Rm(rm) => rm.ask(session).await,
         }
     }

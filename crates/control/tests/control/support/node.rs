@@ -201,8 +201,15 @@ impl Inner {
         let mut sandboxes = self.sandboxes.lock().unwrap();
         let generation = sandboxes.get(id).map_or(1, |seen| seen.generation);
         let timeout_at_ms = (state == SandboxState::Running).then_some(1_700_000_300_000);
-        let observed =
-            Observed { id: id.clone(), generation, state, death, timeout_at_ms, steps: Vec::new() };
+        let observed = Observed {
+            id: id.clone(),
+            generation,
+            state,
+            death,
+            timeout_at_ms,
+            is_wanted: false,
+            steps: Vec::new(),
+        };
         sandboxes.insert(id.clone(), observed.clone());
         let _ = self.changes.send(observed.clone());
         observed
@@ -218,6 +225,8 @@ fn router(inner: Arc<Inner>) -> Router {
         .route("/v1/sandboxes", get(list))
         .route("/v1/sandboxes/{id}", put(put_sandbox).get(get_sandbox).delete(delete_sandbox))
         .route("/v1/sandboxes/{id}/deadline", put(put_deadline))
+        .route("/v1/sandboxes/{id}/pause", put(pause))
+        .route("/v1/sandboxes/{id}/wake", put(wake))
         .route("/v1/sandboxes/{id}/guest", post(guest))
         .route("/v1/sandboxes/{id}/inspect", get(inspect))
         .route("/v1/changes", get(changes))
@@ -259,6 +268,7 @@ async fn put_sandbox(State(node): Door, extract::Path(id): Id, Json(put): Json<P
                 state: SandboxState::Deleted,
                 death: None,
                 timeout_at_ms: None,
+                is_wanted: false,
                 steps: Vec::new(),
             },
         }
@@ -286,6 +296,28 @@ async fn put_deadline(State(node): Door, extract::Path(id): Id, Json(put): Json<
         seen.timeout_at_ms = Some(node.clock.wall_ms() + put.ends_in_ms);
         let _ = node.changes.send(seen.clone());
     }
+    Json(seen.clone()).into_response()
+}
+
+async fn pause(State(node): Door, extract::Path(id): Id, Json(pause): Json<PauseSandbox>) -> Response {
+    heard(&node, &id, pause.generation, SandboxState::Paused)
+}
+
+async fn wake(State(node): Door, extract::Path(id): Id, Json(wake): Json<WakeSandbox>) -> Response {
+    heard(&node, &id, wake.generation, SandboxState::Running)
+}
+
+/// A sandbox enters the state that was asked for.
+fn heard(node: &Inner, id: &SandboxId, generation: u64, state: SandboxState) -> Response {
+    let mut sandboxes = node.sandboxes.lock().unwrap();
+    let Some(seen) = sandboxes.get_mut(id) else {
+        return refusal(NodeError::new(NodeErrorCode::NotFound, "no such sandbox"));
+    };
+    if generation < seen.generation {
+        return refusal(NodeError::new(NodeErrorCode::Stale, "it has seen a newer one"));
+    }
+    (seen.generation, seen.state) = (generation, state);
+    let _ = node.changes.send(seen.clone());
     Json(seen.clone()).into_response()
 }
 

@@ -17,14 +17,20 @@ fn any_event() -> impl Strategy<Value = Event> {
             .prop_map(|(out_of_memory, evidence)| Event::EngineExited { out_of_memory, evidence }),
         (any::<bool>(), text()).prop_map(|(full, evidence)| Event::DiskFailed { full, evidence }),
         text().prop_map(Event::AgentLost),
-        Just(Event::Snapshot),
         Just(Event::Pause),
         Just(Event::Captured),
-        text().prop_map(Event::CaptureFailed),
+        Just(Event::CaptureFailed(CaptureFailure::Refused)),
+        any::<bool>().prop_map(|out_of_memory| Event::CaptureFailed(fatal(out_of_memory))),
+        Just(Event::Released),
+        text().prop_map(Event::ReleaseFailed),
         Just(Event::Wake),
         Just(Event::TornDown),
         text().prop_map(Event::TearDownFailed),
     ]
+}
+
+fn fatal(out_of_memory: bool) -> CaptureFailure {
+    CaptureFailure::Fatal { out_of_memory, evidence: "seen".into() }
 }
 
 /// How work under way may end: well or badly.
@@ -36,14 +42,16 @@ fn ending(work: Work, well: bool) -> Event {
         (Work::Boot, false) => Event::BootFailed("seen".into()),
         (Work::Stop, _) => Event::Stopped,
         (Work::Capture, true) => Event::Captured,
-        (Work::Capture, false) => Event::CaptureFailed("seen".into()),
+        (Work::Capture, false) => Event::CaptureFailed(CaptureFailure::Refused),
+        (Work::Release, true) => Event::Released,
+        (Work::Release, false) => Event::ReleaseFailed("seen".into()),
         (Work::TearDown, true) => Event::TornDown,
         (Work::TearDown, false) => Event::TearDownFailed("seen".into()),
     }
 }
 
 fn any_plan() -> impl Strategy<Value = Plan> {
-    (any::<bool>(), any::<bool>()).prop_map(|(boots, stops)| Plan { boots, stops })
+    any::<[bool; 3]>().prop_map(|[boots, stops, auto_pause]| Plan { boots, stops, auto_pause })
 }
 
 fn after(events: &[Event]) -> Life {
@@ -107,7 +115,7 @@ proptest! {
     ) {
         let life = following(plan, &events);
         let before = life.work;
-        let ends_it = before.is_some_and(|work| event == ending(work, true) || event == ending(work, false));
+        let ends_it = ends(&event, &life);
         if let Some(started) = life.step(event).1 {
             let gives_up = started == Work::TearDown && matches!(before, Some(Work::Boot | Work::Stop));
             prop_assert!(
@@ -134,10 +142,13 @@ fn every_event() -> Vec<Event> {
         exited(true),
         exited(false),
         Event::AgentLost(text()),
-        Event::Snapshot,
         Event::Pause,
         Event::Captured,
-        Event::CaptureFailed(text()),
+        Event::CaptureFailed(CaptureFailure::Refused),
+        Event::CaptureFailed(fatal(true)),
+        Event::CaptureFailed(fatal(false)),
+        Event::Released,
+        Event::ReleaseFailed(text()),
         Event::Wake,
         Event::TornDown,
         Event::TearDownFailed(text()),
@@ -147,10 +158,10 @@ fn every_event() -> Vec<Event> {
 /// Every way in which a life begins, in this process or after a restart.
 fn every_beginning() -> Vec<Life> {
     let death = || Death { reason: Reason::EngineLost, evidence: "seen".into() };
-    let plans = [(false, false), (false, true), (true, false), (true, true)];
-    let living = plans.into_iter().flat_map(|(boots, stops)| {
-        let plan = Plan { boots, stops };
-        [Life::begin(plan).0, Life::adopted(plan), Life::booting(plan).0]
+    let plans = (0..8).map(|bits| [1, 2, 4].map(|bit| bits & bit != 0));
+    let living = plans.flat_map(|[boots, stops, auto_pause]| {
+        let plan = Plan { boots, stops, auto_pause };
+        [Life::begin(plan).0, Life::adopted(plan), Life::booting(plan).0, Life::paused(plan).0]
     });
     living.chain([Life::lost(death()).0, Life::gone(death())]).collect()
 }
@@ -175,13 +186,17 @@ fn distance(life: &Life) -> Option<u32> {
     match (life.state, life.work) {
         (State::Deleted, None) => Some(0),
         (State::Deleting, Some(Work::TearDown)) => Some(1),
-        (State::Deleting, Some(Work::BringUp | Work::Capture | Work::Restore | Work::Stop)) => Some(2),
+        (State::Deleting, Some(Work::Boot)) => None,
+        (State::Deleting, Some(_)) => Some(2),
         _ => None,
     }
 }
 
 fn ends(event: &Event, life: &Life) -> bool {
-    life.work.is_some_and(|work| [true, false].map(|well| ending(work, well)).contains(event))
+    match event {
+        Event::CaptureFailed(_) => life.work == Some(Work::Capture),
+        _ => life.work.is_some_and(|work| [true, false].map(|well| ending(work, well)).contains(event)),
+    }
 }
 
 /// Whether work that only waits for something inside is given up for this.
@@ -238,7 +253,7 @@ fn a_delete_during_bring_up_waits_for_it_and_then_takes_everything_down() {
     assert_eq!(life.step(Event::TornDown).0.state(), State::Deleted);
 }
 
-const BOOTS_AND_STOPS: Plan = Plan { boots: true, stops: true };
+const BOOTS_AND_STOPS: Plan = Plan { boots: true, stops: true, auto_pause: false };
 
 #[test]
 fn one_that_starts_with_something_runs_once_that_is_up() {
@@ -282,12 +297,80 @@ fn a_wanted_end_asks_to_stop_first_and_any_other_does_not() {
     assert_eq!(running.step(Event::AgentLost("silent".into())).1, Some(Work::TearDown));
 }
 
+/// What pauses it, in order.
+const PAUSED: [Event; 4] = [Event::CameUp, Event::Pause, Event::Captured, Event::Released];
+
 #[test]
-fn a_delete_during_restore_wins() {
-    let (life, _) =
-        after(&[Event::CameUp, Event::Pause, Event::Captured, Event::Wake, Event::Delete(Reason::Deleted)])
-            .step(Event::CameUp);
-    assert_eq!((life.state(), life.work), (State::Deleting, Some(Work::TearDown)));
+fn one_is_paused_when_its_compute_is_gone_and_not_before() {
+    let states = [State::Running, State::Snapshotting, State::Snapshotting, State::Paused];
+    for (events, state) in states.iter().enumerate() {
+        assert_eq!(after(&PAUSED[..=events]).state(), *state);
+    }
+    let (life, again) = after(&PAUSED[..3]).step(Event::ReleaseFailed("busy".into()));
+    assert_eq!((life.state(), again), (State::Snapshotting, Some(Work::Release)));
+}
+
+#[test]
+fn one_that_wakes_runs_again_or_is_paused_as_before() {
+    let (life, work) = after(&PAUSED).step(Event::Wake);
+    assert_eq!((life.state(), work), (State::Unpausing, Some(Work::Restore)));
+    assert_eq!(life.clone().step(Event::Wake).1, None, "it wakes once");
+    assert_eq!(life.clone().step(Event::CameUp).0.state(), State::Running);
+    let (life, work) = life.step(Event::BringUpFailed("damaged".into()));
+    assert_eq!((life.state(), life.death(), work), (State::Paused, None, None));
+}
+
+#[test]
+fn one_that_is_needed_while_it_is_given_back_wakes_when_that_is_done() {
+    let (life, work) = Life::paused(Plan::default());
+    assert_eq!((life.state(), work), (State::Paused, Some(Work::Release)));
+    let (life, work) = life.step(Event::Wake);
+    assert_eq!((life.state(), work), (State::Unpausing, None));
+    assert_eq!(life.step(Event::Released).1, Some(Work::Restore));
+}
+
+#[test]
+fn time_that_is_up_ends_one_or_pauses_it() {
+    let plan = Plan { auto_pause: true, ..Plan::default() };
+    let (life, work) = following(plan, &[Event::CameUp]).step(Event::TimeUp);
+    assert_eq!((life.state(), work), (State::Snapshotting, Some(Work::Capture)));
+    assert_eq!(after(&[Event::CameUp, Event::TimeUp]).state(), State::Deleting);
+    assert_eq!(after(&PAUSED).step(Event::TimeUp).0.state(), State::Paused, "it has no time");
+}
+
+#[test]
+fn a_capture_that_is_refused_leaves_it_running_and_one_that_kills_it_says_so() {
+    let capturing = after(&PAUSED[..2]);
+    let (life, work) = capturing.clone().step(Event::CaptureFailed(CaptureFailure::Refused));
+    assert_eq!((life.state(), work), (State::Running, None));
+    let exited = Event::EngineExited { out_of_memory: false, evidence: "seen".into() };
+    assert_eq!(capturing.clone().step(exited).0, capturing, "whoever captures it hears of it");
+    for (out_of_memory, reason) in [(false, Reason::CheckpointFailed), (true, Reason::OutOfMemory)] {
+        let (life, work) = capturing.clone().step(Event::CaptureFailed(fatal(out_of_memory)));
+        assert_eq!(life.death().map(|death| death.reason), Some(reason));
+        assert_eq!(work, Some(Work::TearDown));
+    }
+}
+
+#[test]
+fn a_delete_wins_over_a_pause_and_over_a_wake_in_each_of_their_moments() {
+    let delete = Event::Delete(Reason::Deleted);
+    let doomed = |events: &[Event]| after(events).step(delete.clone()).0;
+    let capturing = doomed(&PAUSED[..2]);
+    for ended in
+        [Event::Captured, Event::CaptureFailed(CaptureFailure::Refused), Event::CaptureFailed(fatal(false))]
+    {
+        let (life, work) = capturing.clone().step(ended);
+        assert_eq!((life.state(), work), (State::Deleting, Some(Work::TearDown)));
+    }
+    for released in [Event::Released, Event::ReleaseFailed("busy".into())] {
+        assert_eq!(doomed(&PAUSED[..3]).step(released).1, Some(Work::TearDown));
+    }
+    assert_eq!(after(&PAUSED).step(delete.clone()).1, Some(Work::TearDown));
+    let waking = after(&PAUSED).step(Event::Wake).0.step(delete).0;
+    for ended in [Event::CameUp, Event::BringUpFailed("damaged".into())] {
+        assert_eq!(waking.clone().step(ended).1, Some(Work::TearDown));
+    }
 }
 
 #[test]
@@ -311,14 +394,4 @@ fn a_disk_that_lost_what_was_written_ends_it_and_says_whether_there_was_room() {
         let life = after(&[Event::CameUp, failed]);
         assert_eq!(life.death().map(|death| death.reason), Some(reason));
     }
-}
-
-#[test]
-fn a_snapshot_returns_to_running_and_a_pause_does_not() {
-    assert_eq!(after(&[Event::CameUp, Event::Snapshot, Event::Captured]).state(), State::Running);
-    assert_eq!(after(&[Event::CameUp, Event::Pause, Event::Captured]).state(), State::Paused);
-    assert_eq!(
-        after(&[Event::CameUp, Event::Pause, Event::CaptureFailed("full".into())]).state(),
-        State::Running
-    );
 }

@@ -1,0 +1,50 @@
+//! The private door of the ingress: on a socket of its own, which nobody else can reach.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use wire::ingress::{Route, RouteQuery};
+
+use super::{App, auth};
+use crate::error::Result;
+use crate::ingress;
+
+/// How long to wait when connections cannot be accepted (no descriptors left, mostly).
+const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
+
+/// Answers the ingress for as long as this runs, and no longer: who asks later is to ask the next control.
+pub async fn serve(app: App, listener: UnixListener) {
+    let router = Router::new().route("/v1/route", post(route)).with_state(app);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(connection(router.clone(), stream))),
+                Err(error) => {
+                    tracing::warn!(%error, "the ingress cannot be heard");
+                    tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(router: Router, stream: UnixStream) {
+    let service = TowerToHyperService::new(router);
+    if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "a connection of the ingress ended badly");
+    }
+}
+
+async fn route(State(app): State<App>, Json(query): Json<RouteQuery>) -> Result<Json<Route>> {
+    let caller = auth::of_ingress(&app, query.key.as_deref()).await?;
+    ingress::route(&app, &caller.team, &query).await.map(Json)
+}

@@ -1,0 +1,159 @@
+//! One request: where it goes, whether it may, and what passes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::ACCEPT;
+use http::request::Parts;
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use wire::ingress::RouteQuery;
+
+use super::body::{AnswerBody, Answered, Sent, full};
+use super::credentials::Credentials;
+use super::headers::{self, Asker};
+use super::host::Domain;
+use super::limits::{Crowds, Guest, Limits};
+use super::refusal::Refusal;
+use super::routes::Routes;
+use super::target::{self, Target};
+use super::upgrade::Upgrade;
+use super::upstream::{Upstreams, is_grpc};
+use crate::dial::Dial;
+
+/// Who is at the other end of a connection.
+#[derive(Clone)]
+pub struct Caller {
+    /// From where, and how.
+    pub asker: Asker,
+    /// Its place among the connections; what it becomes keeps it.
+    pub place: Arc<OwnedSemaphorePermit>,
+    /// Becomes true when the server stops.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// See the module.
+pub struct Door {
+    /// What the names of sandboxes end with.
+    pub domain: Domain,
+    /// How much and how long.
+    pub limits: Limits,
+    routes: Arc<dyn Routes>,
+    upstreams: Upstreams,
+    crowds: Crowds,
+}
+
+impl Door {
+    pub fn new(domain: Domain, routes: Arc<dyn Routes>, dial: Arc<dyn Dial>, limits: Limits) -> Self {
+        let upstreams = Upstreams::new(dial, limits.clone());
+        Self { domain, limits, routes, upstreams, crowds: Crowds::default() }
+    }
+
+    /// The answer to a request, which is a refusal's page if it goes nowhere.
+    pub async fn answer(&self, request: Request<Incoming>, caller: &Caller) -> Response<AnswerBody> {
+        let accepts: HeaderMap = accepted(request.headers());
+        let answered = self.pass(request, caller).await;
+        answered.unwrap_or_else(|refusal| refusal.answer(&accepts).map(full))
+    }
+
+    async fn pass(
+        &self,
+        mut request: Request<Incoming>,
+        caller: &Caller,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let host = target::host(request.version(), request.uri(), request.headers())?;
+        let credentials = Credentials::read(request.headers())?;
+        let upgrade = Upgrade::asked(&mut request)?;
+        let target = target::target(&self.domain, &host, request.uri(), &credentials)?;
+        let route = self.routes.route(query(&target, &credentials)).await?;
+        let guest = self.crowds.enter(&route.sandbox, self.limits.sandbox_requests_max)?;
+        let (mut head, body) = request.into_parts();
+        credentials.strip(&mut head.headers, target.by_user);
+        let host = self.host_for_the_app(&host, &target)?;
+        headers::request(&mut head.headers, head.version, &caller.asker, &host)?;
+        let mut onward = onward(head, body, &host, target.path, &self.limits)?;
+        if let Some(upgrade) = &upgrade {
+            upgrade.ask(&mut onward)?;
+        }
+        let answer = self.upstreams.send(&route, onward).await?;
+        match upgrade {
+            Some(upgrade) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                upgrade.begin(answer, guest, caller)
+            }
+            _ => returned(answer, guest),
+        }
+    }
+
+    /// What the client calls us; one that calls us nothing has HTTP/1.0, and apps of today want to be called something.
+    fn host_for_the_app(&self, host: &str, target: &Target) -> Result<HeaderValue, Refusal> {
+        let name =
+            if host.is_empty() { format!("{}.{}", target.place, self.domain) } else { host.to_owned() };
+        HeaderValue::from_str(&name).map_err(|_| Refusal::malformed("the host is not a name"))
+    }
+}
+
+fn accepted(headers: &HeaderMap) -> HeaderMap {
+    headers.get_all(ACCEPT).iter().map(|value| (ACCEPT, value.clone())).collect()
+}
+
+fn query(target: &Target, credentials: &Credentials) -> RouteQuery {
+    let place = &target.place;
+    RouteQuery { sandbox: place.sandbox.clone(), port: place.port, key: credentials.key.clone() }
+}
+
+/// The request as the app gets it.
+fn onward(
+    head: Parts,
+    body: Incoming,
+    host: &HeaderValue,
+    path: PathAndQuery,
+    limits: &Limits,
+) -> Result<Request<Sent>, Refusal> {
+    let mut onward = Request::new(Sent::new(body, limits.body_idle));
+    *onward.uri_mut() = if is_grpc(&head.headers) { absolute(host, path)? } else { path.into() };
+    *onward.method_mut() = head.method;
+    *onward.headers_mut() = head.headers;
+    *onward.version_mut() = Version::HTTP_11;
+    Ok(onward)
+}
+
+/// HTTP/2 has the host in the address.
+fn absolute(host: &HeaderValue, path: PathAndQuery) -> Result<Uri, Refusal> {
+    let address = Uri::builder().scheme(Scheme::HTTP).authority(host.as_bytes()).path_and_query(path);
+    address.build().map_err(|_| Refusal::malformed("the host is not a name"))
+}
+
+/// The answer as the client gets it.
+fn returned(answer: Response<Incoming>, guest: Guest) -> Result<Response<AnswerBody>, Refusal> {
+    let (mut head, body) = answer.into_parts();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(bad_answer("it changed the protocol without being asked to"));
+    }
+    headers::answer(&mut head.headers).map_err(|refusal| bad_answer(&refusal.message))?;
+    head.extensions.clear();
+    head.version = Version::HTTP_11;
+    Ok(Response::from_parts(head, Answered::new(body, guest).boxed_unsync()))
+}
+
+/// An app said something that is no answer.
+pub fn bad_answer(why: &str) -> Refusal {
+    let message = format!("what the app in the sandbox answered is not HTTP: {why}");
+    Refusal::new(StatusCode::BAD_GATEWAY, "app_malformed", message)
+}
+
+/// Whether this asks for a tunnel, and to where.
+pub fn tunnel(request: &Request<Incoming>) -> Option<String> {
+    let is_tunnel = request.method() == Method::CONNECT && request.version() <= Version::HTTP_11;
+    let host = request.uri().authority().filter(|_| is_tunnel)?;
+    Some(host.host().to_owned())
+}
+
+/// An answer without a body.
+pub fn empty(status: StatusCode) -> Response<AnswerBody> {
+    let mut answer = Response::new(full(Bytes::new()));
+    *answer.status_mut() = status;
+    answer
+}

@@ -1,0 +1,183 @@
+//! Where a request wants to go: by its host, by its user, or by its path. Pure.
+
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Uri};
+use http::{HeaderMap, StatusCode, Version};
+
+use super::credentials::Credentials;
+use super::host::{Domain, Host, Place, port};
+use super::refusal::Refusal;
+
+/// Where sandboxes are by path: `/v1/sandbox/<id>/invoke/<port>/…`.
+const PATH_FRONT: &str = "/v1/sandbox/";
+const PATH_MIDDLE: &str = "/invoke/";
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The sandbox, and its port.
+    pub place: Place,
+    /// The path and query that the app sees.
+    pub path: PathAndQuery,
+    /// Whether `authorization` named the sandbox, and so is not the app's.
+    pub by_user: bool,
+}
+
+/// What a request calls the host it wants, as it is written; empty where it calls it nothing.
+///
+/// # Errors
+/// When it calls it two things, or nothing where HTTP wants a name.
+pub fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<String, Refusal> {
+    let mut named = headers.get_all(HOST).iter();
+    let in_header = match (named.next(), named.next()) {
+        (_, Some(_)) => return Err(Refusal::malformed("the header `host` is there more than once")),
+        (Some(value), None) => Some(written(value.as_bytes())?),
+        (None, None) => None,
+    };
+    let in_line = uri.authority().map(Authority::as_str);
+    match (in_line, in_header) {
+        (Some(line), Some(header)) if !line.eq_ignore_ascii_case(header) => {
+            Err(Refusal::malformed("the request names two different hosts"))
+        }
+        (Some(line), _) => Ok(written(line.as_bytes())?.to_owned()),
+        (None, Some(header)) => Ok(header.to_owned()),
+        (None, None) if version == Version::HTTP_11 => {
+            Err(Refusal::malformed("the header `host` is missing"))
+        }
+        (None, None) => Ok(String::new()),
+    }
+}
+
+/// A host, and a port if there is one, and nothing else.
+fn written(bytes: &[u8]) -> Result<&str, Refusal> {
+    let text = std::str::from_utf8(bytes).ok();
+    let authority = text.filter(|text| text.is_empty() || text.parse::<Authority>().is_ok());
+    let is_plain =
+        |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
+    let plain = authority.filter(is_plain);
+    plain.ok_or_else(|| Refusal::malformed("the header `host` is not the name of a host"))
+}
+
+/// The name of a host without the port after it.
+fn name_of(host: &str) -> String {
+    host.parse::<Authority>().map(|authority| authority.host().to_owned()).unwrap_or_default()
+}
+
+/// Where a request to `host` goes.
+///
+/// # Errors
+/// 404 when it names no sandbox.
+pub fn target(domain: &Domain, host: &str, uri: &Uri, credentials: &Credentials) -> Result<Target, Refusal> {
+    let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    match domain.host(&name_of(host)) {
+        Host::Sandbox(place) => Ok(Target { place, path, by_user: false }),
+        Host::Nobody => Err(nobody(domain)),
+        Host::Elsewhere => match credentials.place() {
+            Some(place) => Ok(Target { place, path, by_user: true }),
+            None => by_path(&path).ok_or_else(|| nobody(domain)),
+        },
+    }
+}
+
+/// The form for those who have no names: what follows the port is the app's path, byte for byte.
+fn by_path(path: &PathAndQuery) -> Option<Target> {
+    let (id, rest) = path.as_str().strip_prefix(PATH_FRONT)?.split_once('/')?;
+    let rest = rest.strip_prefix(&PATH_MIDDLE[1..])?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (digits, left) = rest.split_at(end);
+    let left = if left.starts_with('/') { left.to_owned() } else { format!("/{left}") };
+    let place = Place { sandbox: id.parse().ok()?, port: Some(port(digits)?) };
+    Some(Target { place, path: left.parse().ok()?, by_user: false })
+}
+
+fn nobody(domain: &Domain) -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        "no_such_sandbox",
+        format!(
+            "no sandbox is named here; ask https://<sandbox id>-<port>.{domain}/…, \
+             or /v1/sandbox/<sandbox id>/invoke/<port>/… of this address"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ID: &str = "sbx-hhhhhhhhhhhhhhhhhhhh";
+
+    fn called(uri: &str, hosts: &[&str], version: Version) -> Result<String, StatusCode> {
+        let headers = hosts.iter().map(|host| (HOST, host.parse().unwrap())).collect();
+        host(version, &uri.parse().unwrap(), &headers).map_err(|refusal| refusal.status)
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        let (ok, bad) = (|host: &str| Ok(host.to_owned()), Err(StatusCode::BAD_REQUEST));
+        assert_eq!(called("/", &["a.b:1"], Version::HTTP_11), ok("a.b:1"));
+        assert_eq!(called("http://a.b:1/", &["A.b:1"], Version::HTTP_11), ok("a.b:1"));
+        assert_eq!(called("http://a.b/", &[], Version::HTTP_2), ok("a.b"));
+        assert_eq!(called("/", &[], Version::HTTP_10), ok(""));
+        assert_eq!(called("/", &[""], Version::HTTP_11), ok(""));
+        assert_eq!(called("/", &[], Version::HTTP_11), bad);
+        assert_eq!(called("/", &["a", "a"], Version::HTTP_11), bad);
+        assert_eq!(called("http://a/", &["b"], Version::HTTP_11), bad);
+        for host in ["a b", "a/b", "user@a", "a,b", "a:b:c", "[::1", "\u{fc}"] {
+            assert_eq!(called("/", &[host], Version::HTTP_11), bad, "{host:?}");
+        }
+    }
+
+    /// The place and the path.
+    fn found(host: &str, uri: &str) -> Option<(String, String)> {
+        let domain = "sandbox.localhost".parse().unwrap();
+        let target = target(&domain, host, &uri.parse().unwrap(), &Credentials::default()).ok()?;
+        Some((target.place.to_string(), target.path.to_string()))
+    }
+
+    fn check(host: &str, uri: &str, expect: Option<(&str, &str)>) {
+        let expect = expect.map(|(place, path)| (place.to_owned(), path.to_owned()));
+        assert_eq!(found(host, uri), expect, "{host} {uri}");
+    }
+
+    #[test]
+    fn a_host_in_the_domain_leaves_the_path_alone() {
+        let host = format!("{ID}-80.sandbox.localhost:7443");
+        check(&host, "/%2e%2E//a?b=/c", Some((&format!("{ID}-80"), "/%2e%2E//a?b=/c")));
+        let path = format!("/v1/sandbox/{ID}/invoke/1/x");
+        check(&host, &path, Some((&format!("{ID}-80"), &path)));
+        check("www.sandbox.localhost", &path, None);
+    }
+
+    #[test]
+    fn a_path_names_a_sandbox_and_a_port_where_the_host_does_not() {
+        let place = format!("{ID}-80");
+        let front = format!("/v1/sandbox/{ID}/invoke/80");
+        check("127.0.0.1:7443", &format!("{front}/a/..//%2f?q"), Some((&place, "/a/..//%2f?q")));
+        check("127.0.0.1", &format!("{front}/"), Some((&place, "/")));
+        check("127.0.0.1", &front, Some((&place, "/")));
+        check("127.0.0.1", &format!("{front}?q=/"), Some((&place, "/?q=/")));
+        check("", &front, Some((&place, "/")));
+        for path in ["/", "/v1/sandbox/", &format!("/v1/sandbox/{ID}"), &format!("/v1/sandbox/{ID}/invoke/")]
+        {
+            check("127.0.0.1", path, None);
+        }
+        for port in ["0", "080", "65536", "x", "%38%30", "80%2f"] {
+            check("127.0.0.1", &format!("/v1/sandbox/{ID}/invoke/{port}/"), None);
+        }
+        check("127.0.0.1", &format!("/v1/sandbox/{}/invoke/80/", ID.to_uppercase()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_follows_the_port_is_the_apps_byte_for_byte(rest in "(/[a-zA-Z0-9%._~!$&'()*+,;=:@-]{0,12}){1,4}(\\?[a-z/%=&]{0,9})?") {
+            let uri = format!("/v1/sandbox/{ID}/invoke/8080{rest}");
+            if let Ok(uri) = uri.parse::<Uri>() {
+                let domain = "sandbox.localhost".parse().unwrap();
+                let target = target(&domain, "127.0.0.1", &uri, &Credentials::default()).unwrap();
+                prop_assert_eq!(target.path.as_str(), rest);
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Connections to apps, kept for a moment, each for one port of one sandbox.
+//!
+//! A connection is lent by the sandbox's node and ends with the sandbox, so none of an earlier life of it is found here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::time::Instant;
+use wire::ingress::{DialRefusal, DialRefusalCode, Route};
+
+use super::body::Sent;
+use super::limits::Limits;
+use super::refusal::Refusal;
+use crate::dial::Dial;
+use crate::leased::Leased;
+
+/// Connections to one port that are kept while nobody needs them.
+const IDLE_PER_PORT_MAX: usize = 32;
+/// The kind of what gRPC sends begins so; it goes to the app as HTTP/2 without TLS, and all else as HTTP/1.1.
+const GRPC: &[u8] = b"application/grpc";
+
+/// See the module.
+#[derive(Clone)]
+pub struct Upstreams {
+    dial: Arc<dyn Dial>,
+    limits: Limits,
+    idle: Arc<Mutex<Idle>>,
+}
+
+/// Connections that nobody needs now.
+type Idle = HashMap<(Route, Protocol), Vec<Kept>>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<Sent>),
+    Http2(http2::SendRequest<Sent>),
+}
+
+struct Kept {
+    sender: Sender,
+    since: Instant,
+}
+
+impl Upstreams {
+    /// None yet; they are made by `dial`.
+    pub fn new(dial: Arc<dyn Dial>, limits: Limits) -> Self {
+        Self { dial, limits, idle: Arc::default() }
+    }
+
+    /// Sends a request to where `route` leads; the answer's head.
+    ///
+    /// # Errors
+    /// When nobody listens there, or what listens does not answer in HTTP.
+    pub async fn send(
+        &self,
+        route: &Route,
+        mut request: Request<Sent>,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let protocol = if is_grpc(request.headers()) { Protocol::Http2 } else { Protocol::Http1 };
+        loop {
+            let (mut sender, is_fresh) = match self.take(route, protocol) {
+                Some(kept) => (kept, false),
+                None => (self.connect(route, protocol).await?, true),
+            };
+            let sent = tokio::time::timeout(self.limits.answer_wait, sender.send(request)).await;
+            match sent.map_err(|_| self.no_answer(route))? {
+                Ok(answer) => {
+                    self.keep_when_done(route.clone(), protocol, sender);
+                    return Ok(answer);
+                }
+                // One that was kept may have been closed before anything was sent on it.
+                Err(mut failed) => match failed.take_message().filter(|_| !is_fresh) {
+                    Some(unsent) => request = unsent,
+                    None => return Err(broken(route, &failed.into_error())),
+                },
+            }
+        }
+    }
+
+    async fn connect(&self, route: &Route, protocol: Protocol) -> Result<Sender, Refusal> {
+        let dialled = self.dial.dial(route, self.limits.port_wait).await;
+        let line = dialled.map_err(|refusal| no_connection(route, refusal, self.limits.port_wait))?;
+        let io = TokioIo::new(Leased::from(line));
+        match protocol {
+            Protocol::Http1 => {
+                let (sender, connection) =
+                    http1::handshake(io).await.map_err(|error| broken(route, &error))?;
+                tokio::spawn(async move { drop(connection.with_upgrades().await) });
+                Ok(Sender::Http1(sender))
+            }
+            Protocol::Http2 => {
+                let shaken = http2::handshake(TokioExecutor::new(), io).await;
+                let (sender, connection) = shaken.map_err(|error| broken(route, &error))?;
+                tokio::spawn(async move { drop(connection.await) });
+                Ok(Sender::Http2(sender))
+            }
+        }
+    }
+
+    fn take(&self, route: &Route, protocol: Protocol) -> Option<Sender> {
+        let mut idle = self.lock();
+        let kept = idle.get_mut(&(route.clone(), protocol))?;
+        kept.retain(|kept| kept.since.elapsed() < self.limits.upstream_idle && !kept.sender.is_closed());
+        match kept.last()?.sender {
+            Sender::Http1(_) => kept.pop().map(|kept| kept.sender),
+            // Many requests share one of these.
+            Sender::Http2(ref sender) => Some(Sender::Http2(sender.clone())),
+        }
+    }
+
+    /// Keeps a connection from when its answer has ended, and for a moment.
+    fn keep_when_done(&self, route: Route, protocol: Protocol, mut sender: Sender) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            if sender.ready().await.is_err() {
+                return;
+            }
+            this.keep((route.clone(), protocol), sender);
+            tokio::time::sleep(this.limits.upstream_idle).await;
+            this.let_go(&(route, protocol));
+        });
+    }
+
+    fn keep(&self, place: (Route, Protocol), sender: Sender) {
+        let mut idle = self.lock();
+        let kept = idle.entry(place).or_default();
+        if matches!(sender, Sender::Http2(_)) {
+            kept.clear();
+        }
+        if kept.len() < IDLE_PER_PORT_MAX {
+            kept.push(Kept { sender, since: Instant::now() });
+        }
+    }
+
+    fn let_go(&self, place: &(Route, Protocol)) {
+        let mut idle = self.lock();
+        let Some(kept) = idle.get_mut(place) else { return };
+        kept.retain(|kept| kept.since.elapsed() < self.limits.upstream_idle);
+        if kept.is_empty() {
+            idle.remove(place);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn no_answer(&self, route: &Route) -> Refusal {
+        let seconds = self.limits.answer_wait.as_secs();
+        let message =
+            format!("what listens on port {} of the sandbox did not answer within {seconds} s", route.port);
+        Refusal::new(StatusCode::GATEWAY_TIMEOUT, "app_silent", message)
+    }
+}
+
+impl Sender {
+    async fn send(
+        &mut self,
+        request: Request<Sent>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Sent>>> {
+        match self {
+            Self::Http1(sender) => sender.try_send_request(request).await,
+            Self::Http2(sender) => sender.try_send_request(request).await,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_closed(),
+            Self::Http2(sender) => sender.is_closed(),
+        }
+    }
+
+    async fn ready(&mut self) -> hyper::Result<()> {
+        match self {
+            Self::Http1(sender) => sender.ready().await,
+            Self::Http2(sender) => sender.ready().await,
+        }
+    }
+}
+
+/// Whether a request is gRPC's.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(|value| value.as_bytes().to_ascii_lowercase());
+    kind.is_some_and(|kind| kind.starts_with(GRPC))
+}
+
+fn no_connection(route: &Route, refusal: DialRefusal, waited: Duration) -> Refusal {
+    let Route { sandbox, port, .. } = route;
+    match refusal.code {
+        // It ran when control was asked a moment ago; whoever asks again is told what became of it, or wakes it.
+        DialRefusalCode::Gone => {
+            let message = format!("sandbox {sandbox} does not run any more; ask again to learn why");
+            Refusal::passing(StatusCode::SERVICE_UNAVAILABLE, "sandbox_not_ready", message)
+        }
+        DialRefusalCode::NotListening => {
+            let seconds = waited.as_secs();
+            let message = format!(
+                "nothing listens on port {port} of sandbox {sandbox}, and nothing did for {seconds} s; start the app, \
+                 and have it listen on 0.0.0.0, since what listens on 127.0.0.1 cannot be reached from outside"
+            );
+            Refusal::passing(StatusCode::BAD_GATEWAY, "nothing_listens", message)
+        }
+        DialRefusalCode::Forbidden => {
+            Refusal::new(StatusCode::NOT_FOUND, "no_such_port", format!("port {port} is not for users"))
+        }
+        DialRefusalCode::Unreachable => {
+            tracing::warn!(%sandbox, port, why = refusal.message, "no connection into a sandbox");
+            let message = format!("sandbox {sandbox} cannot be reached now; try again later");
+            Refusal::passing(StatusCode::SERVICE_UNAVAILABLE, "sandbox_unreachable", message)
+        }
+    }
+}
+
+fn broken(route: &Route, error: &hyper::Error) -> Refusal {
+    let Route { sandbox, port, .. } = route;
+    let why = wire::causes::chain(error);
+    tracing::debug!(%sandbox, port, why, "an app's answer broke off");
+    let message =
+        format!("what listens on port {port} of the sandbox ended the connection without an answer: {why}");
+    Refusal::new(StatusCode::BAD_GATEWAY, "app_broke_off", message)
+}

@@ -1,0 +1,8 @@
+//! The ingress between real sockets: raw clients, and apps that are HTTP servers of their own or misbehave.
+
+mod refusals;
+mod smuggling;
+mod streaming;
+mod support;
+mod tls;
+mod upgrades;

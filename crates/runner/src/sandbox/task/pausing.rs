@@ -1,0 +1,145 @@
+//! What a task does for a sandbox that is to be paused, or to run again.
+
+use wire::node::{NodeError, NodeErrorCode, Observed, PauseSandbox, WakeSandbox};
+use wire::sandbox::State;
+
+use super::Task;
+use crate::sandbox::capture::{NotCaptured, give_up, kept};
+use crate::sandbox::handle::{Answer, Sight};
+use crate::sandbox::lifecycle::Event;
+use crate::sandbox::orders::tell;
+use crate::sandbox::record::Phase;
+use crate::supervisor::{ending, stale};
+
+/// A sandbox that could not be paused when its time was up is tried again after so long.
+const AUTO_PAUSE_AGAIN_MS: u64 = 30_000;
+
+impl Task {
+    pub(super) async fn pause(&mut self, order: &PauseSandbox, answer: Answer) -> Option<Event> {
+        let refusal = match self.hear(order.generation).await {
+            Err(refusal) => Some(refusal),
+            Ok(observed) => match observed.state {
+                State::Paused => return told(answer, Ok(self.publish())),
+                State::Running => self.room_to_pause().err(),
+                State::Snapshotting => None,
+                _ => Some(ending(&observed)),
+            },
+        };
+        if let Some(refusal) = refusal {
+            return told(answer, Err(refusal));
+        }
+        self.orders.wait_for_pause(answer);
+        Some(Event::Pause)
+    }
+
+    pub(super) async fn wake(&mut self, order: &WakeSandbox, answer: Answer) -> Option<Event> {
+        let observed = match self.hear(order.generation).await {
+            Err(refusal) => return told(answer, Err(refusal)),
+            Ok(observed) => observed,
+        };
+        match observed.state {
+            State::Running => return told(answer, Ok(self.publish())),
+            State::Paused | State::Unpausing => {}
+            _ => return told(answer, Err(ending(&observed))),
+        }
+        self.record.spec.timeout_seconds = order.timeout_seconds;
+        self.orders.wait_for_wake(answer);
+        Some(Event::Wake)
+    }
+
+    /// Takes note of the generation of an order, unless a newer one was heard before. It is not told before what it leads
+    /// to: as it is now, it is as an older order wanted it.
+    async fn hear(&mut self, generation: u64) -> Result<Observed, NodeError> {
+        if generation < self.record.generation {
+            return Err(stale(generation, self.record.generation));
+        }
+        if generation > self.record.generation {
+            self.record.generation = generation;
+            self.remember().await;
+        }
+        Ok(Sight::of(&self.life, &self.record, &self.steps).said(&*self.node.clock))
+    }
+
+    /// Whoever wants it is told why it did not wake, and what was kept of it still is.
+    pub(super) async fn sleep_on(&mut self, evidence: String) -> Event {
+        self.record.phase = Phase::Paused;
+        if let Err(error) = self.node.engine.release(&self.record.id).await {
+            tracing::error!(sandbox = %self.record.id, %error, "half a wake could not be undone");
+        }
+        let event = Event::BringUpFailed(evidence);
+        self.note(&event);
+        event
+    }
+
+    /// It runs: what was kept of it is the past.
+    pub(super) async fn forget_kept(&mut self) {
+        if let Err(error) = kept(&self.node, &self.record.id, |keep, id| keep.remove(id)).await {
+            tracing::warn!(sandbox = %self.record.id, error = error.message, "what was kept of it stays");
+        }
+    }
+
+    /// What is durable is written down as such; of what is not, the sandbox goes on, if it can.
+    pub(super) async fn captured(&mut self, captured: Result<(), NotCaptured>) -> Event {
+        let before = self.record.phase.clone();
+        let not = match captured {
+            Err(not) => not,
+            // A delete came first.
+            Ok(()) if self.life.death().is_some() => return Event::Captured,
+            Ok(()) => match self.enter(Phase::Paused).await {
+                Ok(()) => return Event::Captured,
+                Err(evidence) => {
+                    let error = NodeError::new(NodeErrorCode::Internal, evidence);
+                    give_up(&self.node, &self.record.id, error, None).await
+                }
+            },
+        };
+        self.record.phase = self.going_on(before);
+        self.remember().await;
+        self.orders.refused(not.error);
+        Event::CaptureFailed(not.failure)
+    }
+
+    /// As before the pause, but that one which was for want of time is tried again after a while.
+    fn going_on(&self, before: Phase) -> Phase {
+        let (Phase::Pausing { deadline_boot_ms } | Phase::Running { deadline_boot_ms }) = before else {
+            return before;
+        };
+        let again_boot_ms = self.node.clock.boot_ms() + AUTO_PAUSE_AGAIN_MS;
+        let deadline_boot_ms =
+            if self.record.spec.auto_pause { deadline_boot_ms.max(again_boot_ms) } else { deadline_boot_ms };
+        Phase::Running { deadline_boot_ms }
+    }
+
+    /// Whether there is room for what it is. One that is refused runs on, as if nobody had asked.
+    fn room_to_pause(&self) -> Result<(), NodeError> {
+        self.node.room.check_bytes(self.node.engine.checkpoint_bytes_max(&self.record.id))
+    }
+
+    pub(super) fn time_up(&mut self) -> Option<Event> {
+        if self.record.spec.auto_pause
+            && let Err(refusal) = self.room_to_pause()
+        {
+            tracing::error!(sandbox = %self.record.id, error = refusal.message, "its time is up, and it cannot be paused");
+            self.record.phase = self.going_on(self.record.phase.clone());
+            self.publish();
+            return None;
+        }
+        Some(Event::TimeUp)
+    }
+
+    pub(super) fn note(&mut self, event: &Event) {
+        match event {
+            Event::Released => self.tear_downs = 0,
+            Event::BringUpFailed(evidence) if self.life.state() == State::Unpausing => {
+                let message = format!("the sandbox could not be woken: {evidence}");
+                self.orders.refused(NodeError::new(NodeErrorCode::EngineFailed, message));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn told(answer: Answer, said: Result<Observed, NodeError>) -> Option<Event> {
+    tell(answer, said);
+    None
+}

@@ -1,0 +1,86 @@
+//! What the ingress asks: control where a request may go, and a node for the way there.
+//!
+//! Control is asked by HTTP/1.1 with JSON bodies, over a Unix socket on one box: `POST /v1/route` [`RouteQuery`] is
+//! answered with a [`Route`], or with what the public API would say to the same caller. It is asked for every request
+//! anew: what control no longer allows is over from then on.
+//!
+//! A node is asked for one connection with a line of JSON, a [`Dial`], over a Unix socket of its own on which nothing
+//! else can be asked; it answers with a line, a [`DialAnswer`]. With the first byte of [`DialAnswer::Connected`] comes
+//! a descriptor (`SCM_RIGHTS`): a connected TCP socket. The Unix socket then stays open, silent, as long as the
+//! connection may be used: the node closes it when the sandbox goes away, and the ingress when it is done.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{NodeId, SandboxId};
+
+/// An order or an answer, in bytes, at most.
+pub const ANSWER_BYTES_MAX: usize = 4096;
+
+/// Where a request wants to go, and who sends it. Not `Debug`: there is a key in it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteQuery {
+    /// To which sandbox.
+    pub sandbox: SandboxId,
+    /// To which port; absent, the one its environment names as `PORT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// With which API key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// Where a request goes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Route {
+    /// The sandbox, which runs.
+    pub sandbox: SandboxId,
+    /// The port.
+    pub port: u16,
+    /// Where it is.
+    pub node: NodeId,
+}
+
+/// A connection that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dial {
+    /// Into which sandbox.
+    pub sandbox: SandboxId,
+    /// To which port.
+    pub port: u16,
+    /// For so long somebody may take to listen there, in milliseconds.
+    pub wait_ms: u64,
+}
+
+/// What a node answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DialAnswer {
+    /// The connection comes with this.
+    Connected,
+    /// There is none.
+    Refused(DialRefusal),
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct DialRefusal {
+    /// What kind.
+    pub code: DialRefusalCode,
+    /// For people.
+    pub message: String,
+}
+
+/// The kinds of refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DialRefusalCode {
+    /// The node has no such sandbox, or it is going away.
+    Gone,
+    /// Nobody listens on the port.
+    NotListening,
+    /// The port is not for users.
+    Forbidden,
+    /// The node cannot be asked, or failed.
+    Unreachable,
+}
