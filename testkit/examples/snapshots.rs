@@ -147,7 +147,7 @@ impl Bench<'_> {
 fn main() -> Outcome<()> {
     let directory = std::env::args_os().nth(1).ok_or("snapshots DIRECTORY")?;
     let work = PathBuf::from(directory).join("snapshots");
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let s3 = runtime.block_on(S3::start());
     let keys = KeyRing::parse(&format!("key {}", "01".repeat(32)))?;
     let on_disk = |turn: usize| {

@@ -82,7 +82,8 @@ pub(crate) async fn read_bounded(what: &str, body: &mut Body, bytes_max: usize) 
     if body.length().is_some_and(|length| length > bytes_max as u64) {
         return Err(too_long().into());
     }
-    let mut all = BytesMut::new();
+    let length = body.length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+    let mut all = BytesMut::with_capacity(length);
     while let Some(bytes) = body.next().await? {
         if all.len() + bytes.len() > bytes_max {
             return Err(invalid(format!("{what} from {} has more than {bytes_max} bytes", body.place)).into());
