@@ -28,6 +28,8 @@ pub const AGE_MIN: Duration = Duration::from_secs(60 * 60);
 /// An intent is of a store that has ended, however slow that was, and whatever the clocks say.
 const INTENT_AGE_MIN: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How often manifests and intents are looked for until there are no new ones.
+const LOOKS_MAX: usize = 100;
 /// What is needed of a pack is written anew when it is less than one byte of so many.
 const NEEDED_ONE_OF: u64 = 2;
 
@@ -229,15 +231,31 @@ impl Collection<'_> {
     /// Counts what manifests and intents need that were not there before. False, with a problem told, if that cannot be
     /// found out.
     fn count_more(&mut self, counting: &mut Counting) -> Result<bool> {
-        let mut names = BTreeSet::new();
+        // An intent that is listed and then gone has become a manifest, which the next look finds.
+        for _ in 0..LOOKS_MAX {
+            let new = self.not_seen(counting)?;
+            if new.is_empty() {
+                return Ok(true);
+            }
+            if !self.count(counting, new) {
+                return Ok(false);
+            }
+        }
+        self.told.problems.push("no chunks were taken away: others store faster than is looked".into());
+        Ok(false)
+    }
+
+    fn not_seen(&self, counting: &Counting) -> Result<Vec<(bool, String)>> {
+        let mut names = Vec::new();
+        // In this order: what moves on while this looks is seen in its new place.
         for (kind, is_manifest) in [(Kind::Intents, false), (Kind::Manifests, true)] {
             let listed = self.shared.objects.list(kind)?.into_iter();
             names.extend(listed.map(|listed| (is_manifest, listed.name)));
         }
+        // In a dry run, what would be gone is there.
         let gone: BTreeSet<_> = self.told.gone.iter().map(|gone| &gone.name).collect();
-        let new = names.into_iter().filter(|seen| !counting.seen.contains(seen) && !gone.contains(&seen.1));
-        let new = new.collect();
-        Ok(self.count(counting, new))
+        names.retain(|seen| !counting.seen.contains(seen) && !gone.contains(&seen.1));
+        Ok(names)
     }
 
     fn count(&mut self, counting: &mut Counting, names: Vec<(bool, String)>) -> bool {

@@ -7,7 +7,7 @@
 //! manifests/<root>         a snapshot: its facts, and where its chunks are         see manifest
 //! intents/<root>           a manifest that is about to count                       see commit
 //! doomed/<batch>-<n>       a pack that is about to be removed                      see commit
-//! tmp/<pid>-<n>            on a disk: what has no name yet                         see collect
+//! tmp/<random>             on a disk: what has no name yet                         see collect
 //! ```
 //!
 //! A snapshot is there when its manifest is, which comes last. So a crash at any moment leaves a whole snapshot, or packs

@@ -5,11 +5,11 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{FORMAT_FILE, Kind, Listed, PackName, Part, Put};
 use crate::snapshot::error::{Error, Result};
+use crate::snapshot::seal::random;
 
 /// Bytes of a pack: a snapshot of a small sandbox is one file, and one wait for the disk.
 const PACK_BYTES_MAX: u64 = 256 << 20;
@@ -24,7 +24,6 @@ pub(super) const LEARNT_MAX: usize = 4096;
 pub(in crate::snapshot) struct Disk {
     dir: PathBuf,
     place: String,
-    drafts: AtomicU64,
 }
 
 impl Disk {
@@ -37,7 +36,7 @@ impl Disk {
         }
         let dir = fs::canonicalize(dir).map_err(Error::io("find", dir))?;
         sync(&dir)?;
-        Ok(Self { place: dir.display().to_string(), dir, drafts: AtomicU64::new(0) })
+        Ok(Self { place: dir.display().to_string(), dir })
     }
 
     pub(super) fn place(&self) -> &str {
@@ -83,7 +82,7 @@ impl Disk {
     }
 
     fn draft(&self, bytes: &[u8], is_synced: bool) -> Result<Draft> {
-        let draft = Draft(self.draft_path());
+        let draft = Draft(self.draft_path()?);
         let written = create(&draft.0).and_then(|mut file| {
             file.write_all(bytes)?;
             if is_synced { file.sync_all() } else { Ok(()) }
@@ -155,9 +154,9 @@ impl Disk {
         self.dir.join(kind.dir()).join(name)
     }
 
-    fn draft_path(&self) -> PathBuf {
-        let number = self.drafts.fetch_add(1, Ordering::Relaxed);
-        self.path(Kind::Drafts, &format!("{}-{number}", std::process::id()))
+    /// A name that nobody else has: not this process, and none that has its number elsewhere.
+    fn draft_path(&self) -> Result<PathBuf> {
+        Ok(self.path(Kind::Drafts, &hex::encode(random::<16>()?)))
     }
 }
 
@@ -273,7 +272,7 @@ impl DiskPacks<'_> {
 
 /// A new file, which others cannot even open.
 fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn sync(dir: &Path) -> Result<()> {
