@@ -171,6 +171,7 @@ mod tests {
         let Claim::Others(flight) = other.claim(NAME) else { panic!("two store it") };
         let waiting = std::thread::spawn(move || flight.wait());
         one.publish(&HashMap::from([(NAME, at(5))]));
+        drop(one);
         waiting.join().unwrap();
         assert!(matches!(other.claim(NAME), Claim::Known(found) if found == at(5)));
         index.forget(&BTreeSet::from([at(5).pack]));

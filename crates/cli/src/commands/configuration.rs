@@ -259,9 +259,14 @@ mod tests {
                 "[\"elsewhere.test=/etc/ssl/certs/ca-certificates.crt\"]",
                 "[\"elsewhere.test=https://mirror.test\"]",
             ];
+            let partner = match key {
+                "ingress_certificate" => "ingress_key = \"/elsewhere\"",
+                "ingress_key" => "ingress_certificate = \"/elsewhere\"",
+                _ => "",
+            };
             let mut changed = others.iter().filter(|value| {
-                let settings: Result<Settings, _> = toml::from_str(&format!("{key} = {value}"));
-                settings.is_ok() && format!("{:?}", resolve(&format!("{key} = {value}"))) != none
+                let text = format!("{key} = {value}\n{partner}");
+                toml::from_str::<Settings>(&text).is_ok() && format!("{:?}", resolve(&text)) != none
             });
             assert!(changed.next().is_some(), "{key} in the file changes nothing");
         }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::routing::post;
 use axum::{Json, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -12,6 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use wire::ingress::{Route, RouteQuery};
 
+use super::router::ingress_router;
 use super::{App, auth};
 use crate::error::Result;
 use crate::ingress;
@@ -21,7 +21,7 @@ const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
 
 /// Answers the ingress for as long as this runs, and no longer: who asks later is to ask the next control.
 pub async fn serve(app: App, listener: UnixListener) {
-    let router = Router::new().route("/v1/route", post(route)).with_state(app);
+    let router = ingress_router(app);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -44,7 +44,8 @@ async fn connection(router: Router, stream: UnixStream) {
     }
 }
 
-async fn route(State(app): State<App>, Json(query): Json<RouteQuery>) -> Result<Json<Route>> {
+/// `POST /v1/route`.
+pub async fn route(State(app): State<App>, Json(query): Json<RouteQuery>) -> Result<Json<Route>> {
     let caller = auth::of_ingress(&app, query.key.as_deref()).await?;
     ingress::route(&app, &caller.team, &query).await.map(Json)
 }

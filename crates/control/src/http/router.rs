@@ -6,8 +6,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 
 use super::{
-    App, auth, dialect, docs, events, files, health, keys, observe, operator, processes, ptys, sandboxes,
-    teams, templates,
+    App, auth, dialect, docs, events, files, health, ingress, keys, observe, operator, processes, ptys,
+    sandboxes, teams, templates,
 };
 
 /// The API of this fleet.
@@ -22,6 +22,11 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(dialect::method_not_allowed)
         .layer(from_fn(observe::observe))
         .with_state(app)
+}
+
+/// What the ingress may ask, on a socket of its own.
+pub fn ingress_router(app: App) -> Router {
+    Router::new().route("/v1/route", post(ingress::route)).with_state(app)
 }
 
 /// No key needed.

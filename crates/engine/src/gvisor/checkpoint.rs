@@ -38,7 +38,12 @@ impl Inner {
         )
         .await?;
         let write = self.runsc.checkpoint_args(&self.config.records(), into, id);
-        log.step(WRITE, self.order(id, "runsc checkpoint", write, WRITE_WAIT)).await
+        log.step(WRITE, self.order(id, "runsc checkpoint", write, WRITE_WAIT)).await?;
+        // runsc writes down a sandbox that has lost its files all the same, and cannot make one of that again.
+        if self.file_server(id).is_gone() {
+            return Err(Error::Ended { evidence: "its file server ended while it was written down".into() });
+        }
+        Ok(())
     }
 
     /// Lets a sandbox go on that was stopped, if it was.

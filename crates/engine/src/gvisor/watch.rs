@@ -32,7 +32,7 @@ struct Coroner {
 }
 
 /// The process that serves a machine the files of its image: runsc calls it gofer.
-enum FileServer {
+pub(super) enum FileServer {
     Runs(Process),
     Gone,
     /// runsc's record does not tell.
@@ -53,6 +53,10 @@ impl FileServer {
         }
     }
 
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Gone)
+    }
+
     async fn ended(self) -> io::Result<()> {
         match self {
             Self::Runs(process) => process.ended().await,
@@ -67,7 +71,7 @@ fn is_for(pid: i32, id: &SandboxId) -> bool {
 }
 
 impl Inner {
-    fn file_server(&self, id: &SandboxId) -> FileServer {
+    pub(super) fn file_server(&self, id: &SandboxId) -> FileServer {
         let is_state = |path: &&PathBuf| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.starts_with(id.as_str()) && name.ends_with(".state")
