@@ -1,6 +1,6 @@
 //! Sandboxes that are paused, and wake when they are needed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::{Value, json};
@@ -8,8 +8,13 @@ use testkit::http::Answer;
 use testkit::lab::{Builder, Lab, eventually};
 use testkit::machines::Kind;
 
-use super::{execute, many, read, run, sandbox, shown, write};
+use super::{PATIENCE_SECONDS, execute, many, read, run, sandbox, shown, write};
 use crate::id_of;
+
+/// Something that is asked again and again is answered within this.
+const ANSWER_BOUND: Duration = Duration::from_secs(120);
+/// Before it is asked again.
+const AGAIN_WAIT: Duration = Duration::from_millis(50);
 
 /// Counts for ever; a number that is missing or there twice is seen by [`counted`].
 const COUNT: &str = "(i=0; while :; do i=$((i+1)); echo $i >> counts; sleep 0.01; done) > /dev/null 2>&1 &";
@@ -60,13 +65,26 @@ async fn ask_to_pause(lab: &Lab, id: &str) -> Answer {
 async fn counted(lab: &Lab, id: &str, more_than: u64) -> u64 {
     let wait =
         format!("until test $(wc -l < counts) -gt {more_than}; do sleep 0.01; done; head -c -1 counts");
-    let said = run(lab, id, &wait).await;
+    let said = asked_until_answered(lab, id, &wait).await;
     let lines: Vec<u64> =
         said["stdout"].as_str().unwrap().lines().filter_map(|line| line.parse().ok()).collect();
     let count = lines.len() as u64;
     // The last may have been half written when it was read.
     assert!(lines.iter().zip(1..count).all(|(line, number)| *line == number), "{said}");
     count
+}
+
+/// What a command came to. A pause that was asked for before, and is carried out meanwhile, parts us from it.
+async fn asked_until_answered(lab: &Lab, id: &str, command: &str) -> Value {
+    let (path, began) = (format!("/v1/sandbox/{id}/process/execute"), Instant::now());
+    let body = json!({ "command": command, "timeout": PATIENCE_SECONDS }).to_string();
+    loop {
+        match lab.api.attempt(Method::POST, &path, body.clone()).await {
+            Some(answer) if answer.status == 200 => return answer.json(),
+            answer => assert!(began.elapsed() < ANSWER_BOUND, "it is not answered: {answer:?}"),
+        }
+        tokio::time::sleep(AGAIN_WAIT).await;
+    }
 }
 
 /// What the host holds of machines; of the fake engine's, which keep their processes, nothing can be said.

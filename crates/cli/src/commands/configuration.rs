@@ -193,6 +193,8 @@ fn default_cell(default: &str) -> String {
 mod tests {
     use std::io::Write;
 
+    use anyhow::Context;
+
     use super::*;
     use crate::serve::Resolved;
 
@@ -214,10 +216,10 @@ mod tests {
         assert_eq!(split("Where"), ("Where.".into(), String::new()));
     }
 
-    fn resolve(toml: &str) -> Resolved {
+    fn resolve(toml: &str) -> anyhow::Result<Resolved> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(toml.as_bytes()).unwrap();
-        Settings::default().resolve(Some(file.path())).unwrap_or_else(|error| panic!("{toml}: {error:#}"))
+        Settings::default().resolve(Some(file.path())).with_context(|| toml.to_owned())
     }
 
     fn as_toml(value: &str) -> String {
@@ -227,7 +229,7 @@ mod tests {
 
     #[test]
     fn defaults_are_those_that_are_told() {
-        let none = format!("{:?}", resolve(""));
+        let none = format!("{:?}", resolve("").unwrap());
         let settings = settings();
         let told = settings
             .iter()
@@ -237,14 +239,14 @@ mod tests {
         let literal: Vec<_> = told.filter(|(_, default)| !default.contains(' ')).collect();
         assert!(literal.len() > 3, "{literal:?}");
         for (key, default) in literal {
-            let told = format!("{:?}", resolve(&format!("{key} = {}", as_toml(&default))));
-            assert_eq!(told, none, "{key} is said to be {default} by default");
+            let told = resolve(&format!("{key} = {}", as_toml(&default))).unwrap();
+            assert_eq!(format!("{told:?}"), none, "{key} is said to be {default} by default");
         }
     }
 
     #[test]
     fn every_setting_can_be_set_in_the_file() {
-        let none = format!("{:?}", resolve(""));
+        let none = format!("{:?}", resolve("").unwrap());
         for setting in settings() {
             let key = setting.get_id().as_str();
             let others = [
@@ -253,6 +255,7 @@ mod tests {
                 "false",
                 "\"127.0.0.1:4321\"",
                 "\"fake\"",
+                "\"elsewhere.test\"",
                 "\"/elsewhere\"",
                 "\"https://elsewhere.test/\"",
                 "[\"elsewhere.test\"]",
@@ -266,7 +269,7 @@ mod tests {
             };
             let mut changed = others.iter().filter(|value| {
                 let text = format!("{key} = {value}\n{partner}");
-                toml::from_str::<Settings>(&text).is_ok() && format!("{:?}", resolve(&text)) != none
+                resolve(&text).is_ok_and(|resolved| format!("{resolved:?}") != none)
             });
             assert!(changed.next().is_some(), "{key} in the file changes nothing");
         }

@@ -65,6 +65,12 @@ impl Seen {
         self.state == 'T'
     }
 
+    /// Told to stop, it does so before it does anything else. One that has just started another by vfork(2) waits there
+    /// for as long as that one is stopped.
+    fn waits_in_the_kernel(&self) -> bool {
+        self.state == 'D'
+    }
+
     /// Stops it, so that it starts no others.
     pub(super) fn stop(&self) -> Result<(), Error> {
         self.send(Signal::STOP, "stopping")
@@ -137,6 +143,9 @@ pub(super) async fn stop(place: &Place, bound: Duration) -> Result<(), Error> {
                 return Ok(());
             }
             moving.iter().try_for_each(Seen::stop)?;
+            if moving.iter().all(Seen::waits_in_the_kernel) {
+                return Ok(());
+            }
             tokio::time::sleep(STOP_POLL).await;
         }
     };
