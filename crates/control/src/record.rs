@@ -191,6 +191,8 @@ impl SandboxRecord {
             return false;
         }
         self.desired = Desired::Paused;
+        // What rests has no time, also where the node counted one before it refused.
+        self.timeout_at_ms = None;
         self.enter(State::Paused, now_ms);
         true
     }
@@ -466,6 +468,14 @@ pub mod tests {
             record.observe(&seen(State::Deleted, None), 4000);
             prop_assert_eq!(record.observed, State::Deleted);
         }
+    }
+
+    #[test]
+    fn one_that_cannot_wake_rests_without_a_time() {
+        let mut record = fresh();
+        record.observe(&seen(State::Unpausing, None), 2000);
+        assert!(record.wake_refused(record.generation, 2001));
+        assert_eq!((record.observed, record.timeout_at_ms), (State::Paused, None));
     }
 
     #[test]
