@@ -129,6 +129,7 @@ impl Failure {
                     "not_empty",
                     "too_many",
                     "wrong_state",
+                    "snapshot_unusable",
                     "stalled",
                     "process_limit",
                     "cancelled",
