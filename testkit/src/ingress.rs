@@ -18,6 +18,9 @@ use crate::registry::Authority;
 /// What the names of a lab's sandboxes end with.
 pub const DOMAIN: &str = "sandbox.localhost";
 
+/// What URLs of a lab's sandboxes end with. A lab can have several doors, and each is known by its clients.
+pub const AUTHORITY: &str = "sandbox.localhost:7443";
+
 /// An ingress that serves until it is dropped.
 pub struct Door {
     address: SocketAddr,

@@ -28,6 +28,7 @@ mod nodes;
 mod pauses;
 mod pepper;
 mod placement;
+mod presigned;
 mod private_file;
 mod processes;
 mod ptys;
@@ -93,6 +94,7 @@ impl Control {
             pulls: Pulls::default(),
             rates: Rates::default(),
             metrics: config.metrics,
+            ingress_authority: config.ingress_authority,
             announcer: announcer::Announcer::default(),
             flights: Mutex::new(HashSet::new()),
             sockets: sockets::Sockets::default(),

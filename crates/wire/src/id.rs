@@ -115,6 +115,8 @@ ids! {
     ProcessId = "prc";
     /// One terminal, where its maker chose no other id.
     PtyId = "pty";
+    /// One presigned URL. Not its token.
+    PresignedUrlId = "psu";
     /// One node: a host that runs sandboxes.
     NodeId = "node";
 }

@@ -16,17 +16,17 @@ use crate::id_of;
 /// The app, in Python.
 const APP: &str = include_str!("app.py");
 /// A port that is free on a host where nothing else is tested.
-const ANY_PORT: &str = "0";
+pub(super) const ANY_PORT: &str = "0";
 
 /// A door that waits for ports as long as a story may take, and a client of it.
-async fn door(lab: &Lab) -> (Door, Client) {
+pub(super) async fn door(lab: &Lab) -> (Door, Client) {
     let door = lab.ingress(Limits { port_wait: Duration::from_secs(60), ..Limits::default() }).await;
     let client = door.client(lab.key());
     (door, client)
 }
 
 /// Starts the app; its port.
-async fn app(lab: &Lab, id: &str, port: &str) -> u16 {
+pub(super) async fn app(lab: &Lab, id: &str, port: &str) -> u16 {
     write(lab, id, "app.py", APP).await.expect(204);
     let order = json!({ "argv": ["python3", "app.py", port], "id": "app" });
     lab.api.post(&format!("/v1/sandbox/{id}/process/start"), order).await.expect(201);
@@ -40,11 +40,11 @@ fn host(id: &str, port: u16) -> String {
     format!("{id}-{port}.{DOMAIN}")
 }
 
-async fn get(client: &Client, host: &str, path: &str) -> Answer {
+pub(super) async fn get(client: &Client, host: &str, path: &str) -> Answer {
     client.send(Method::GET, path, &[("host", host)], Bytes::new()).await
 }
 
-fn code(answer: Answer) -> (u16, Value) {
+pub(super) fn code(answer: Answer) -> (u16, Value) {
     let status = answer.status.as_u16();
     (status, answer.json()["code"].clone())
 }

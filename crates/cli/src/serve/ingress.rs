@@ -22,6 +22,9 @@ use super::certificate::Certificate;
 use super::layout::{Layout, make_dir};
 use super::settings::Resolved;
 
+/// The port that URLs of `https` mean where they say none.
+const HTTPS_PORT: u16 = 443;
+
 /// What the ingress is told at its start.
 #[derive(Debug, Serialize, Deserialize)]
 struct Orders {
@@ -40,6 +43,12 @@ struct Orders {
 /// Who the ingress runs as, if we may choose: a user of its own, who has neither control's files nor its way to the node.
 pub fn uid(settings: &Resolved) -> Option<u32> {
     super::control::service_uid(settings).map(|uid| if uid == 0 { 0 } else { uid.wrapping_add(1) })
+}
+
+/// What stands in URLs of the ingress that listens here, after a sandbox's name and a dot.
+pub fn authority(settings: &Resolved, address: SocketAddr) -> String {
+    let (domain, port) = (&settings.ingress.domain, settings.ingress.url_port.unwrap_or(address.port()));
+    if port == HTTPS_PORT { domain.to_string() } else { format!("{domain}:{port}") }
 }
 
 /// Writes down what the ingress will be told, for its eyes only, and makes the place where it meets control.

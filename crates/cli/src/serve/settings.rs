@@ -56,6 +56,10 @@ pub struct Settings {
     /// What the names of sandboxes end with: `<sandbox>-<port>.<domain>` [default: sandbox.localhost].
     #[arg(long, env = "ATOLL_DOMAIN")]
     pub domain: Option<String>,
+    /// The port in the URLs that are given out for them, where clients reach it through something else, such as a load
+    /// balancer [default: the one it listens on].
+    #[arg(long, env = "ATOLL_INGRESS_URL_PORT")]
+    pub ingress_url_port: Option<u16>,
     /// What runs sandboxes: `gvisor`, or `fake`, which isolates nothing [default: gvisor].
     #[arg(long, env = "ATOLL_ENGINE")]
     pub engine: Option<EngineKind>,
@@ -170,6 +174,8 @@ pub struct Ingress {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// What the names of sandboxes end with.
     pub domain: Domain,
+    /// The port in the URLs that are given out; `None`: the one it listens on.
+    pub url_port: Option<u16>,
 }
 
 /// Every setting, decided.
@@ -264,6 +270,7 @@ impl Settings {
             ingress_certificate: self.ingress_certificate.or(other.ingress_certificate),
             ingress_key: self.ingress_key.or(other.ingress_key),
             domain: self.domain.or(other.domain),
+            ingress_url_port: self.ingress_url_port.or(other.ingress_url_port),
             engine: self.engine.or(other.engine),
             runsc: self.runsc.or(other.runsc),
             service_uid: self.service_uid.or(other.service_uid),
@@ -311,6 +318,7 @@ fn ingress(settings: &Settings, api: SocketAddr) -> Result<Ingress> {
         plain: settings.ingress_plain.unwrap_or(listen.ip().is_loopback()),
         certificate,
         domain: settings.domain.as_deref().unwrap_or(DOMAIN).parse().context("the setting domain")?,
+        url_port: settings.ingress_url_port,
     })
 }
 

@@ -14,6 +14,7 @@ mod keys;
 mod observe;
 mod operator;
 mod patience;
+mod presigned;
 mod processes;
 mod ptys;
 mod query;

@@ -6,8 +6,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 
 use super::{
-    App, auth, dialect, docs, events, files, health, ingress, keys, observe, operator, processes, ptys,
-    sandboxes, teams, templates,
+    App, auth, dialect, docs, events, files, health, ingress, keys, observe, operator, presigned, processes,
+    ptys, sandboxes, teams, templates,
 };
 
 /// The API of this fleet.
@@ -51,6 +51,9 @@ fn team() -> Router<App> {
         .route("/v1/sandbox/{id}/events", get(events::of_sandbox))
         .route("/v1/sandbox/{id}/timeout", post(sandboxes::change_timeout))
         .route("/v1/sandbox/{id}/pause", post(sandboxes::pause))
+        .route("/v1/sandbox/{id}/presigned-url", post(presigned::create))
+        .route("/v1/sandbox/{id}/presigned-url/{url}", delete(presigned::revoke))
+        .route("/v1/sandbox/{id}/presigned-urls", get(presigned::list))
         .route("/v1/sandbox/{id}/system/user-home-dir", get(sandboxes::user_home_dir))
         .route("/v1/sandbox/{id}/system/workdir", get(sandboxes::workdir))
         .route("/v1/sandbox/{id}/process/execute", post(processes::execute))

@@ -10,13 +10,14 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, V
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use wire::ingress::RouteQuery;
+use wire::ingress::{Destination, Passage, Route, RouteQuery};
 
 use super::body::{AnswerBody, Answered, Sent, full};
 use super::credentials::Credentials;
 use super::headers::{self, Asker};
-use super::host::Domain;
+use super::host::{Domain, Place};
 use super::limits::{Crowds, Guest, Limits};
+use super::mask::Mask;
 use super::refusal::Refusal;
 use super::routes::Routes;
 use super::target::{self, Target};
@@ -68,17 +69,24 @@ impl Door {
         let credentials = Credentials::read(request.headers())?;
         let upgrade = Upgrade::asked(&mut request)?;
         let target = target::target(&self.domain, &host, request.uri(), &credentials)?;
-        let route = self.routes.route(query(&target, &credentials)).await?;
+        let Passage { route, key } = self.routes.route(query(&target, &credentials)).await?;
         let guest = self.crowds.enter(&route.sandbox, self.limits.sandbox_requests_max)?;
         let (mut head, body) = request.into_parts();
-        credentials.strip(&mut head.headers, target.by_user);
-        let host = self.host_for_the_app(&host, &target)?;
+        credentials.strip(&mut head.headers, target.by_user, key.is_some());
+        let mask = Mask::of(&target.to, &route, &self.domain, &host);
+        if let Some(mask) = &mask {
+            mask.request(&mut head.headers);
+        }
+        let host = self.host_for_the_app(&host, mask.as_ref(), &route)?;
         headers::request(&mut head.headers, head.version, &caller.asker, &host)?;
         let mut onward = onward(head, body, &host, target.path, &self.limits)?;
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut onward)?;
         }
-        let answer = self.upstreams.send(&route, onward).await?;
+        let mut answer = self.upstreams.send(&route, onward).await?;
+        if let Some(mask) = &mask {
+            mask.answer(answer.headers_mut());
+        }
         match upgrade {
             Some(upgrade) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 upgrade.begin(answer, guest, caller)
@@ -87,10 +95,22 @@ impl Door {
         }
     }
 
-    /// What the client calls us; one that calls us nothing has HTTP/1.0, and apps of today want to be called something.
-    fn host_for_the_app(&self, host: &str, target: &Target) -> Result<HeaderValue, Refusal> {
-        let name =
-            if host.is_empty() { format!("{}.{}", target.place, self.domain) } else { host.to_owned() };
+    /// What the client calls us, but for a token; one that calls us nothing has HTTP/1.0, and apps of today want to be
+    /// called something.
+    fn host_for_the_app(
+        &self,
+        host: &str,
+        mask: Option<&Mask>,
+        route: &Route,
+    ) -> Result<HeaderValue, Refusal> {
+        let name = match mask {
+            _ if host.is_empty() => {
+                let place = Place { sandbox: route.sandbox.clone(), port: Some(route.port) };
+                format!("{place}.{}", self.domain)
+            }
+            Some(mask) => mask.text(host),
+            None => host.to_owned(),
+        };
         HeaderValue::from_str(&name).map_err(|_| Refusal::malformed("the host is not a name"))
     }
 }
@@ -99,9 +119,13 @@ fn accepted(headers: &HeaderMap) -> HeaderMap {
     headers.get_all(ACCEPT).iter().map(|value| (ACCEPT, value.clone())).collect()
 }
 
+/// A presigned URL needs no key: what looks like one is the app's.
 fn query(target: &Target, credentials: &Credentials) -> RouteQuery {
-    let place = &target.place;
-    RouteQuery { sandbox: place.sandbox.clone(), port: place.port, key: credentials.key.clone() }
+    let key = match target.to {
+        Destination::Sandbox { .. } => credentials.key.clone(),
+        Destination::Presigned(_) => None,
+    };
+    RouteQuery { to: target.to.clone(), key }
 }
 
 /// The request as the app gets it.

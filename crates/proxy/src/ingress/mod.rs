@@ -19,6 +19,7 @@ pub mod tls;
 
 mod body;
 mod door;
+mod mask;
 mod serve;
 mod upgrade;
 mod upstream;

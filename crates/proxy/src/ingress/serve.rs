@@ -181,7 +181,7 @@ impl Ingress {
 
     /// For clients that can be told of a proxy, but not of a name: what they take for the sandbox's own TLS is ours.
     fn dig(&self, host: &str, mut request: Request<Incoming>, caller: Caller) -> Response<AnswerBody> {
-        if !matches!(self.door.domain.host(host), Host::Sandbox(_)) {
+        if !matches!(self.door.domain.host(host), Host::Sandbox(_) | Host::Presigned(_)) {
             let message = format!("this leads to sandboxes of {} alone", self.door.domain);
             let refusal = Refusal::new(StatusCode::FORBIDDEN, "no_such_tunnel", message);
             return refusal.answer(request.headers()).map(super::body::full);

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::limits::{FILES_MAX, IDEMPOTENCY_KEY_CHARS_MAX, PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX, TREE_DEPTH};
 use super::sandbox::LISTED_STATES;
-use super::{key, team, template};
+use super::{key, presigned, team, template};
 use crate::guest::pty::{ID_BYTES_MAX, SIDE_MAX};
 use crate::id::{ALPHABET, SUFFIX_CHARS};
 use crate::image::SOURCE_CHARS_MAX;
@@ -192,6 +192,13 @@ shapes! {
         "type": "integer",
         "minimum": key::limits::EXPIRES_IN_SECONDS.start(),
         "maximum": key::limits::EXPIRES_IN_SECONDS.end(),
+    };
+    /// Life of a presigned URL, in seconds.
+    PresignedSeconds = {
+        "type": "integer",
+        "minimum": presigned::limits::EXPIRES_IN_SECONDS.start(),
+        "maximum": presigned::limits::EXPIRES_IN_SECONDS.end(),
+        "default": presigned::defaults::EXPIRES_IN_SECONDS,
     };
     /// How many sandboxes, vCPUs or MiB a team may have.
     LimitOnAmount = {

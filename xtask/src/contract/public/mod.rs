@@ -7,6 +7,7 @@ mod files;
 mod keys;
 mod operation;
 mod operator;
+mod ports;
 mod processes;
 mod ptys;
 mod sandboxes;
@@ -40,6 +41,7 @@ fn nouns() -> Vec<Noun> {
         processes::noun(),
         files::noun(),
         ptys::noun(),
+        ports::noun(),
         templates::noun(),
         keys::noun(),
         teams::noun(),

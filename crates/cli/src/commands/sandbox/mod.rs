@@ -11,6 +11,8 @@ mod pause;
 mod rm;
 mod shell;
 mod timeout;
+mod url;
+mod urls;
 
 use std::process::ExitCode;
 
@@ -33,6 +35,8 @@ pub enum Verb {
     Inspect(inspect::Inspect),
     Timeout(timeout::Timeout),
     Pause(pause::Pause),
+    Url(url::Url),
+    Urls(urls::Urls),
     Rm(rm::Rm),
 }
 
@@ -48,6 +52,8 @@ impl Ask for Verb {
             Self::Inspect(inspect) => inspect.ask(session).await,
             Self::Timeout(timeout) => timeout.ask(session).await,
             Self::Pause(pause) => pause.ask(session).await,
+            Self::Url(url) => url.ask(session).await,
+            Self::Urls(urls) => urls.ask(session).await,
             Self::Rm(rm) => rm.ask(session).await,
         }
     }
