@@ -99,6 +99,8 @@ macro_rules! stories {
             presigned::a_presigned_url_ends_when_it_expires_is_taken_back_or_its_sandbox_goes,
             presigned::a_presigned_url_wakes_its_sandbox_and_outlives_parts_that_restart,
             presigned::a_presigned_url_of_a_port_where_nobody_listens_says_so,
+            presigned::a_port_that_is_opened_is_open_to_anybody_and_no_other_is,
+            presigned::ports_can_be_open_from_the_start_and_asking_wakes,
             events::a_killed_engine_is_told_with_its_reason_to_whoever_listens,
             events::a_team_hears_of_all_its_sandboxes_in_order,
             events::an_engine_that_ended_while_the_node_was_away_leaves_evidence,

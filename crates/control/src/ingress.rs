@@ -7,20 +7,45 @@ use wire::token::Token;
 
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
-use crate::record::SandboxRecord;
+use crate::record::{Desired, SandboxRecord};
 use crate::store::Caller;
 use crate::{pauses, sandboxes};
 
 /// The variable by which an image, a template or a sandbox's maker says which port its app listens on.
 const PORT_VARIABLE: &str = "PORT";
 
-/// Where a request of this caller goes, if it is to a sandbox of its team.
-pub async fn by_key(
+/// Where a request goes that names a sandbox: with a key of its team to any port, and with whatever else, if it is a key
+/// at all, to those that its owner opened to whoever asks.
+pub async fn by_name(
     fleet: &Fleet,
-    caller: &Caller,
+    caller: Result<Caller>,
     sandbox: &SandboxId,
     port: Option<u16>,
 ) -> Result<Passage> {
+    let refused = match caller {
+        Ok(caller) => match by_key(fleet, &caller, sandbox, port).await {
+            Err(refused @ Error::NotFound { .. }) => refused,
+            answer => return answer,
+        },
+        Err(refused @ (Error::Unauthorized | Error::TeamOnly)) => refused,
+        Err(error) => return Err(error),
+    };
+    unlocked(fleet, sandbox, port).await?.ok_or(refused)
+}
+
+/// Where a request goes that needs no key, if it is to such a port.
+async fn unlocked(fleet: &Fleet, sandbox: &SandboxId, port: Option<u16>) -> Result<Option<Passage>> {
+    let found = fleet.store.sandbox(sandbox).await?;
+    let Some(record) = found.filter(|record| record.desired != Desired::Deleted) else { return Ok(None) };
+    let Some(port) = port.or_else(|| own_port(&record).ok()) else { return Ok(None) };
+    if !record.public_ports.contains(&port) {
+        return Ok(None);
+    }
+    let route = route(fleet, &record.team, sandbox, Some(port)).await?;
+    Ok(Some(Passage { route, key: None }))
+}
+
+async fn by_key(fleet: &Fleet, caller: &Caller, sandbox: &SandboxId, port: Option<u16>) -> Result<Passage> {
     let route = route(fleet, &caller.team, sandbox, port).await?;
     Ok(Passage { route, key: Some(caller.key.clone()) })
 }

@@ -32,6 +32,7 @@ mod presigned;
 mod private_file;
 mod processes;
 mod ptys;
+mod public_ports;
 mod quota;
 mod rates;
 mod record;

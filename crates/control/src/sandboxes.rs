@@ -1,6 +1,6 @@
 //! What can be done with sandboxes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub struct Order {
     pub env: BTreeMap<String, String>,
     /// What it may reach, as it was said; absent, as the template says.
     pub network_policy: Option<Value>,
+    /// Its ports that are open to whoever asks, without a key.
+    pub public_ports: BTreeSet<u16>,
 }
 
 /// A sandbox that was asked for.
@@ -144,6 +146,7 @@ async fn try_admit(
                 .network_policy
                 .clone()
                 .or_else(|| template.spec.known.network_policy.clone()),
+            public_ports: order.public_ports.clone(),
             end: None,
             failure: None,
             timeout_at_ms: None,
@@ -320,6 +323,7 @@ pub fn present(record: SandboxRecord) -> Sandbox {
         timeout_at: record.timeout_at_ms.map(unix_seconds),
         network_policy: record.network_policy,
         mounts: Vec::new(),
+        public_ports: record.public_ports.into_iter().collect(),
         reason,
         reason_detail,
     }
@@ -371,6 +375,7 @@ mod tests {
             timeout_seconds: 1,
             env: env(&[("C", "user"), ("D", "user")]),
             network_policy: None,
+            public_ports: BTreeSet::new(),
         };
         let spec = spec(&from, &order, &Limits::default());
         assert_eq!(spec.env, env(&[("A", "image"), ("B", "template"), ("C", "user"), ("D", "user")]));

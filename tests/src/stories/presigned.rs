@@ -12,6 +12,7 @@ use testkit::lab::{Builder, Lab};
 
 use super::ingress::{ANY_PORT, app, code, door, get};
 use super::{sandbox, shown};
+use crate::id_of;
 
 /// A URL of this port: all that its maker is told.
 async fn sign(lab: &Lab, id: &str, order: Value) -> Value {
@@ -119,5 +120,61 @@ pub async fn a_presigned_url_of_a_port_where_nobody_listens_says_so(lab: Builder
     assert!(!String::from_utf8_lossy(&refused.body).contains(made["token"].as_str().unwrap()));
     assert_eq!(code(refused), (502, json!("nothing_listens")));
     delete(&lab, &id).await;
+    lab.end().await;
+}
+
+pub async fn a_port_that_is_opened_is_open_to_anybody_and_no_other_is(lab: Builder) {
+    let lab = lab.start().await;
+    let (door, owner) = door(&lab).await;
+    let (client, id) = (anybody(&door), sandbox(&lab).await);
+    let port = app(&lab, &id, ANY_PORT).await;
+    let (host, path) = (format!("{id}-{port}.{AUTHORITY}"), format!("/v1/sandbox/{id}/public-ports"));
+    let websocket = format!("/v1/sandbox/{id}/invoke/{port}/websocket");
+    assert_eq!(code(get(&client, &host, "/").await), (401, json!("unauthorized")));
+    assert_eq!(client.socket(&websocket).await.err().unwrap().as_u16(), 401);
+    let open = json!({ "ports": [port] });
+    assert_eq!(lab.api.put(&path, open.clone()).await.expect(200).json(), open);
+    assert_eq!(lab.api.get(&path).await.expect(200).json(), open);
+    assert_eq!(shown(&lab, &id).await["public_ports"], json!([port]));
+    let headers = [("host", host.as_str()), ("authorization", "Bearer app")];
+    let seen = client.send(Method::GET, "/a", &headers, Bytes::new()).await.expect(200).json();
+    assert_eq!(seen["headers"]["authorization"], "Bearer app", "what is not ours is the app's");
+    let seen = get(&owner, &host, "/").await.expect(200).json();
+    assert!(!seen.to_string().contains(lab.key()), "the app sees our key");
+    let mut socket = client.socket(&websocket).await.unwrap();
+    socket.type_in("to and fro").await;
+    socket.until("to and fro").await;
+    let other = format!("{id}-{}.{AUTHORITY}", if port == 8080 { 8081 } else { 8080 });
+    for closed in [other, format!("{id}-1.{AUTHORITY}"), format!("{id}.{AUTHORITY}")] {
+        assert_eq!(code(get(&client, &closed, "/").await), (401, json!("unauthorized")), "{closed}");
+    }
+    lab.api.put(&path, json!({ "ports": [] })).await.expect(200);
+    assert_eq!(code(get(&client, &host, "/").await), (401, json!("unauthorized")));
+    get(&owner, &host, "/").await.expect(200);
+    delete(&lab, &id).await;
+    lab.end().await;
+}
+
+pub async fn ports_can_be_open_from_the_start_and_asking_wakes(lab: Builder) {
+    let lab = lab.start().await;
+    let (door, _) = door(&lab).await;
+    let client = anybody(&door);
+    let first = sandbox(&lab).await;
+    // Any port that is free there is likely to be free again.
+    let port = app(&lab, &first, ANY_PORT).await;
+    delete(&lab, &first).await;
+    let order = json!({ "public_ports": [port], "env_vars": { "PORT": port.to_string() } });
+    let made = lab.api.post("/v1/sandbox", order).await.expect(201).json();
+    assert_eq!(made["public_ports"], json!([port]));
+    let id = id_of(&made);
+    app(&lab, &id, &port.to_string()).await;
+    lab.api.post(&format!("/v1/sandbox/{id}/pause"), json!({})).await.expect(201);
+    get(&client, &format!("{id}.{AUTHORITY}"), "/").await.expect(200);
+    assert_eq!(shown(&lab, &id).await["state"], "running");
+    delete(&lab, &id).await;
+    assert_eq!(
+        code(get(&client, &format!("{id}-{port}.{AUTHORITY}"), "/").await),
+        (401, json!("unauthorized"))
+    );
     lab.end().await;
 }

@@ -49,8 +49,8 @@ pub async fn route(State(app): State<App>, Json(query): Json<RouteQuery>) -> Res
     let passage = match query.to {
         Destination::Presigned(token) => ingress::by_token(&app, &token).await?,
         Destination::Sandbox { sandbox, port } => {
-            let caller = auth::of_ingress(&app, query.key.as_deref()).await?;
-            ingress::by_key(&app, &caller, &sandbox, port).await?
+            let caller = auth::of_ingress(&app, query.key.as_deref()).await;
+            ingress::by_name(&app, caller, &sandbox, port).await?
         }
     };
     Ok(Json(passage))

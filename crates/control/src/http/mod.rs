@@ -17,6 +17,7 @@ mod patience;
 mod presigned;
 mod processes;
 mod ptys;
+mod public_ports;
 mod query;
 mod respond;
 mod resume;

@@ -7,7 +7,7 @@ use axum::routing::{delete, get, post};
 
 use super::{
     App, auth, dialect, docs, events, files, health, ingress, keys, observe, operator, presigned, processes,
-    ptys, sandboxes, teams, templates,
+    ptys, public_ports, sandboxes, teams, templates,
 };
 
 /// The API of this fleet.
@@ -54,6 +54,7 @@ fn team() -> Router<App> {
         .route("/v1/sandbox/{id}/presigned-url", post(presigned::create))
         .route("/v1/sandbox/{id}/presigned-url/{url}", delete(presigned::revoke))
         .route("/v1/sandbox/{id}/presigned-urls", get(presigned::list))
+        .route("/v1/sandbox/{id}/public-ports", get(public_ports::get).put(public_ports::set))
         .route("/v1/sandbox/{id}/system/user-home-dir", get(sandboxes::user_home_dir))
         .route("/v1/sandbox/{id}/system/workdir", get(sandboxes::workdir))
         .route("/v1/sandbox/{id}/process/execute", post(processes::execute))

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::limits::{FILES_MAX, IDEMPOTENCY_KEY_CHARS_MAX, PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX, TREE_DEPTH};
-use super::sandbox::LISTED_STATES;
+use super::sandbox::{LISTED_STATES, PUBLIC_PORTS_MAX};
 use super::{key, presigned, team, template};
 use crate::guest::pty::{ID_BYTES_MAX, SIDE_MAX};
 use crate::id::{ALPHABET, SUFFIX_CHARS};
@@ -122,6 +122,12 @@ shapes! {
     };
     /// A TCP port.
     PortNumber = { "type": "integer", "minimum": 1, "maximum": 65_535 };
+    /// TCP ports.
+    Ports = {
+        "type": "array",
+        "maxItems": PUBLIC_PORTS_MAX,
+        "items": { "type": "integer", "minimum": 1, "maximum": 65_535 },
+    };
     /// The path of a URL.
     UrlPath = { "type": "string", "maxLength": limits::PATH_BYTES_MAX, "pattern": "^/[!-~]*$" };
     /// Time for a sandbox to be up, in seconds.

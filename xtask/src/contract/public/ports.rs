@@ -1,12 +1,13 @@
 //! Who reaches the ports of a sandbox.
 
 use wire::public::presigned::{CreatePresignedUrl, CreatedPresignedUrl, PresignedUrl, PresignedUrlList};
+use wire::public::sandbox::PublicPorts;
 use wire::token::{SUFFIX_CHARS, Token};
 
 use super::Noun;
 use super::examples::{CREATED_AT, presigned_url_id, sandbox_id};
 use super::failures::Failure::*;
-use super::operation::{Operation, delete, get, post};
+use super::operation::{Operation, delete, get, post, put};
 use super::sandboxes::of_one;
 
 /// An hour after [`CREATED_AT`].
@@ -16,7 +17,7 @@ pub fn noun() -> Noun {
     Noun {
         tag: "Ports",
         text: "What listens in a sandbox is reached through the ingress, at `https://<sandbox>-<port>.<domain>`, with a key of the sandbox's team. These let others in.",
-        operations: vec![create(), list(), revoke()],
+        operations: vec![create(), list(), revoke(), public(), open()],
     }
 }
 
@@ -60,4 +61,22 @@ fn revoke() -> Operation {
         .in_path("url_id", "The URL's id.", &presigned_url_id())
         .answers_nothing(204, "It opens nothing any more.")
         .fails(&[NotFound])
+}
+
+fn public() -> Operation {
+    of_one(get(
+        "/v1/sandbox/{sandbox_id}/public-ports",
+        "get_public_ports",
+        "Which ports are open to whoever asks",
+    ))
+    .answers(200, "Those that are.", &PublicPorts { ports: vec![8080] })
+    .fails(&[NotFound])
+}
+
+fn open() -> Operation {
+    of_one(put("/v1/sandbox/{sandbox_id}/public-ports", "set_public_ports", "Open ports to whoever asks"))
+        .says("From the next request on these need no key, and all others do. What an app's clients send as `authorization` is the app's own then, unless it is a key of the sandbox's team. Requests to them wake a paused sandbox.")
+        .takes(&PublicPorts { ports: vec![8080] })
+        .answers(200, "They are open, and no others.", &PublicPorts { ports: vec![8080] })
+        .fails(&[NotFound, Conflict])
 }

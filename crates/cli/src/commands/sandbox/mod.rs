@@ -3,6 +3,7 @@
 mod cp;
 pub mod create;
 mod exec;
+mod expose;
 mod get;
 mod inspect;
 mod ls;
@@ -35,6 +36,7 @@ pub enum Verb {
     Inspect(inspect::Inspect),
     Timeout(timeout::Timeout),
     Pause(pause::Pause),
+    Expose(expose::Expose),
     Url(url::Url),
     Urls(urls::Urls),
     Rm(rm::Rm),
@@ -52,6 +54,7 @@ impl Ask for Verb {
             Self::Inspect(inspect) => inspect.ask(session).await,
             Self::Timeout(timeout) => timeout.ask(session).await,
             Self::Pause(pause) => pause.ask(session).await,
+            Self::Expose(expose) => expose.ask(session).await,
             Self::Url(url) => url.ask(session).await,
             Self::Urls(urls) => urls.ask(session).await,
             Self::Rm(rm) => rm.ask(session).await,
