@@ -95,6 +95,7 @@ macro_rules! stories {
             ingress::a_websocket_reaches_the_app,
             ingress::large_bodies_go_in_and_out,
             ingress::an_app_that_starts_late_and_parts_that_restart_are_waited_for,
+            ingress::one_whose_app_never_answers_takes_no_room_of_others,
             presigned::a_presigned_url_opens_one_port_to_anybody_and_the_app_never_hears_its_token,
             presigned::a_presigned_url_ends_when_it_expires_is_taken_back_or_its_sandbox_goes,
             presigned::a_presigned_url_wakes_its_sandbox_and_outlives_parts_that_restart,

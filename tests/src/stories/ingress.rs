@@ -189,3 +189,30 @@ pub async fn an_app_that_starts_late_and_parts_that_restart_are_waited_for(lab: 
     assert_eq!(get(&client, &host(&id, port), "/after").await.expect(200).json()["path"], "/after");
     lab.end().await;
 }
+
+pub async fn one_whose_app_never_answers_takes_no_room_of_others(lab: Builder) {
+    const UNDER_WAY: usize = 6;
+    let lab = lab.start().await;
+    let door = lab.ingress(Limits { sandbox_requests_max: UNDER_WAY, ..Limits::default() }).await;
+    let client = door.client(lab.key());
+    let (flooded, other) = (sandbox(&lab).await, sandbox(&lab).await);
+    let flooded = host(&flooded, app(&lab, &flooded, ANY_PORT).await);
+    let other = host(&other, app(&lab, &other, ANY_PORT).await);
+    let hang = || {
+        let (client, host) = (client.clone(), flooded.clone());
+        tokio::spawn(async move { get(&client, &host, "/hang").await })
+    };
+    let hanging: Vec<_> = (0..UNDER_WAY).map(|_| hang()).collect();
+    let is_full = async || get(&client, &flooded, "/").await.status == 503;
+    eventually("all of them are under way", is_full).await;
+    let refused = get(&client, &flooded, "/").await;
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(code(refused), (503, json!("sandbox_requests_max")));
+    for _ in 0..UNDER_WAY {
+        get(&client, &other, "/").await.expect(200);
+    }
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
+    let is_free = async || get(&client, &flooded, "/").await.status == 200;
+    eventually("those who left take no room", is_free).await;
+    lab.end().await;
+}

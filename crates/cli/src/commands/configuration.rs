@@ -153,6 +153,7 @@ fn form(kind: impl PartialEq<TypeId>) -> Option<&'static str> {
 fn unit(name: &str) -> &'static str {
     let units = [
         ("_mib", "MiB"),
+        ("_bytes_per_second", "bytes a second"),
         ("_bytes", "bytes"),
         ("_per_second", "a second"),
         ("_seconds", "seconds"),

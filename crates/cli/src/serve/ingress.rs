@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use proxy::dial::LocalNode;
-use proxy::ingress::limits::Limits;
 use proxy::ingress::routes::Control;
 use proxy::ingress::tls::Certificates;
 use proxy::ingress::{Config, Ingress};
@@ -19,6 +18,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::certificate::Certificate;
+use super::ingress_limits::IngressLimits;
 use super::layout::{Layout, make_dir};
 use super::settings::Resolved;
 
@@ -30,6 +30,7 @@ const HTTPS_PORT: u16 = 443;
 struct Orders {
     domain: String,
     plain: bool,
+    limits: IngressLimits,
     chain: PathBuf,
     key: PathBuf,
     /// Where control says where requests may go.
@@ -62,6 +63,7 @@ pub fn give_orders(layout: &Layout, settings: &Resolved, certificate: &Certifica
     let orders = Orders {
         domain: settings.ingress.domain.to_string(),
         plain: settings.ingress.plain,
+        limits: settings.ingress.limits.clone(),
         chain: certificate.chain.clone(),
         key: certificate.key.clone(),
         control: layout.ingress_socket(),
@@ -107,7 +109,7 @@ pub async fn run(orders: &Path) -> Result<()> {
         dial: Arc::new(LocalNode::new(orders.ports)),
         certificates: Certificates::open(orders.chain, orders.key)?,
         plain: orders.plain,
-        limits: Limits::default(),
+        limits: orders.limits.limits(),
     });
     let listener = std::net::TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     listener.set_nonblocking(true)?;

@@ -9,6 +9,7 @@ mod certificate;
 mod child;
 mod control;
 mod ingress;
+mod ingress_limits;
 mod layout;
 mod logging;
 mod node;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CONNECTION};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
@@ -14,9 +14,10 @@ use wire::ingress::{Destination, Passage, Route, RouteQuery};
 
 use super::body::{AnswerBody, Answered, Sent, full};
 use super::credentials::Credentials;
+use super::crowds::{Crowds, Guest, Visitor};
 use super::headers::{self, Asker};
-use super::host::{Domain, Place};
-use super::limits::{Crowds, Guest, Limits};
+use super::host::{self, Domain};
+use super::limits::Limits;
 use super::mask::Mask;
 use super::refusal::Refusal;
 use super::routes::Routes;
@@ -31,9 +32,22 @@ pub struct Caller {
     /// From where, and how.
     pub asker: Asker,
     /// Its place among the connections; what it becomes keeps it.
-    pub place: Arc<OwnedSemaphorePermit>,
+    pub place: Arc<Place>,
     /// Becomes true when the server stops.
     pub stopping: watch::Receiver<bool>,
+}
+
+/// A connection's place, among all and among those of its address.
+pub struct Place {
+    _among_all: OwnedSemaphorePermit,
+    visitor: Visitor,
+}
+
+impl Place {
+    /// The place that these are.
+    pub fn new(among_all: OwnedSemaphorePermit, visitor: Visitor) -> Self {
+        Self { _among_all: among_all, visitor }
+    }
 }
 
 /// See the module.
@@ -44,7 +58,8 @@ pub struct Door {
     pub limits: Limits,
     routes: Arc<dyn Routes>,
     upstreams: Upstreams,
-    crowds: Crowds,
+    /// Who is here.
+    pub crowds: Crowds,
 }
 
 impl Door {
@@ -56,6 +71,9 @@ impl Door {
     /// The answer to a request, which is a refusal's page if it goes nowhere.
     pub async fn answer(&self, request: Request<Incoming>, caller: &Caller) -> Response<AnswerBody> {
         let accepts: HeaderMap = accepted(request.headers());
+        if let Some(refusal) = &caller.place.visitor.refusal {
+            return last(refusal.answer(&accepts).map(full), request.version());
+        }
         let answered = self.pass(request, caller).await;
         answered.unwrap_or_else(|refusal| refusal.answer(&accepts).map(full))
     }
@@ -65,12 +83,13 @@ impl Door {
         mut request: Request<Incoming>,
         caller: &Caller,
     ) -> Result<Response<AnswerBody>, Refusal> {
+        self.check_size(request.headers())?;
         let host = target::host(request.version(), request.uri(), request.headers())?;
         let credentials = Credentials::read(request.headers())?;
         let upgrade = Upgrade::asked(&mut request)?;
         let target = target::target(&self.domain, &host, request.uri(), &credentials)?;
         let Passage { route, key } = self.routes.route(query(&target, &credentials)).await?;
-        let guest = self.crowds.enter(&route.sandbox, self.limits.sandbox_requests_max)?;
+        let guest = self.crowds.guest(&route.sandbox, key.as_ref(), &self.limits)?;
         let (mut head, body) = request.into_parts();
         credentials.strip(&mut head.headers, target.by_user, key.is_some());
         let mask = Mask::of(&target.to, &route, &self.domain, &host);
@@ -95,6 +114,16 @@ impl Door {
         }
     }
 
+    /// The number of headers, which HTTP/2 bounds only in bytes.
+    fn check_size(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let most = self.limits.headers_max;
+        if headers.len() <= most {
+            return Ok(());
+        }
+        let message = format!("a request has at most {most} headers (`headers_max`)");
+        Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_max", message))
+    }
+
     /// What the client calls us, but for a token; one that calls us nothing has HTTP/1.0, and apps of today want to be
     /// called something.
     fn host_for_the_app(
@@ -105,7 +134,7 @@ impl Door {
     ) -> Result<HeaderValue, Refusal> {
         let name = match mask {
             _ if host.is_empty() => {
-                let place = Place { sandbox: route.sandbox.clone(), port: Some(route.port) };
+                let place = host::Place { sandbox: route.sandbox.clone(), port: Some(route.port) };
                 format!("{place}.{}", self.domain)
             }
             Some(mask) => mask.text(host),
@@ -128,6 +157,14 @@ fn query(target: &Target, credentials: &Credentials) -> RouteQuery {
     RouteQuery { to: target.to.clone(), key }
 }
 
+/// The answer after which its connection ends; HTTP/2 has no word for it in answers.
+fn last(mut answer: Response<AnswerBody>, version: Version) -> Response<AnswerBody> {
+    if version <= Version::HTTP_11 {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
 /// The request as the app gets it.
 fn onward(
     head: Parts,
@@ -136,7 +173,7 @@ fn onward(
     path: PathAndQuery,
     limits: &Limits,
 ) -> Result<Request<Sent>, Refusal> {
-    let mut onward = Request::new(Sent::new(body, limits.body_idle));
+    let mut onward = Request::new(Sent::new(body, limits)?);
     *onward.uri_mut() = if is_grpc(&head.headers) { absolute(host, path)? } else { path.into() };
     *onward.method_mut() = head.method;
     *onward.headers_mut() = head.headers;

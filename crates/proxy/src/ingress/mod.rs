@@ -18,6 +18,7 @@ pub mod target;
 pub mod tls;
 
 mod body;
+mod crowds;
 mod door;
 mod mask;
 mod serve;
