@@ -117,6 +117,8 @@ ids! {
     PtyId = "pty";
     /// One presigned URL. Not its token.
     PresignedUrlId = "psu";
+    /// One snapshot of a sandbox, that its team has a name for.
+    SnapshotId = "snp";
     /// One node: a host that runs sandboxes.
     NodeId = "node";
 }

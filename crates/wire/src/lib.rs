@@ -20,4 +20,5 @@ pub mod keyring;
 pub mod node;
 pub mod public;
 pub mod sandbox;
+pub mod snapshot;
 pub mod token;

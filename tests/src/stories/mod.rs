@@ -15,6 +15,7 @@ pub mod pause;
 pub mod presigned;
 pub mod processes;
 pub mod pty;
+pub mod snapshots;
 mod sse;
 pub mod templates;
 pub mod watch;

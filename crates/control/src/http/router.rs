@@ -7,7 +7,7 @@ use axum::routing::{delete, get, post};
 
 use super::{
     App, auth, dialect, docs, events, files, health, ingress, keys, observe, operator, presigned, processes,
-    ptys, public_ports, sandboxes, teams, templates,
+    ptys, public_ports, sandboxes, snapshots, teams, templates,
 };
 
 /// The API of this fleet.
@@ -55,6 +55,11 @@ fn team() -> Router<App> {
         .route("/v1/sandbox/{id}/presigned-url/{url}", delete(presigned::revoke))
         .route("/v1/sandbox/{id}/presigned-urls", get(presigned::list))
         .route("/v1/sandbox/{id}/public-ports", get(public_ports::get).put(public_ports::set))
+        .route("/v1/sandbox/{id}/snapshot/create", post(snapshots::take))
+        .route("/v1/sandbox/{id}/fork", post(snapshots::fork))
+        .route("/v1/snapshots", get(snapshots::list))
+        .route("/v1/snapshot/restore", post(snapshots::restore))
+        .route("/v1/snapshot/{id}", get(snapshots::get).delete(snapshots::delete))
         .route("/v1/sandbox/{id}/system/user-home-dir", get(sandboxes::user_home_dir))
         .route("/v1/sandbox/{id}/system/workdir", get(sandboxes::workdir))
         .route("/v1/sandbox/{id}/process/execute", post(processes::execute))
@@ -121,6 +126,7 @@ fn operators() -> Router<App> {
         .route("/v1/team/{id}", get(teams::get).patch(teams::change).delete(teams::delete))
         .route("/v1/template/system", post(operator::build_system_template))
         .route("/v1/templates/prune", post(operator::prune_templates))
+        .route("/v1/snapshots/prune", post(operator::prune_snapshots))
         .route("/v1/nodes", get(operator::nodes))
         .route("/v1/leaks", get(operator::leaks))
         .route("/metrics", get(operator::metrics))

@@ -12,6 +12,7 @@ mod paging;
 mod place;
 mod presigned;
 mod sandboxes;
+mod snapshots;
 mod teams;
 mod templates;
 mod trouble;
@@ -39,6 +40,7 @@ pub use keys::{Caller, KeyRecord};
 pub use paging::Paging;
 pub use presigned::PresignedRecord;
 pub use sandboxes::{Admission, Page, Promised, Sort};
+pub use snapshots::{SnapshotPage, SnapshotSort};
 pub use teams::TeamRecord;
 pub use trouble::Trouble;
 
