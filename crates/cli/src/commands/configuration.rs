@@ -262,6 +262,7 @@ mod tests {
                 "[\"elsewhere.test\"]",
                 "[\"elsewhere.test=/etc/ssl/certs/ca-certificates.crt\"]",
                 "[\"elsewhere.test=https://mirror.test\"]",
+                "[\"192.0.2.0/24\"]",
             ];
             let partner = match key {
                 "ingress_certificate" => "ingress_key = \"/elsewhere\"",

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use proxy::dial::LocalNode;
 use proxy::ingress::routes::Control;
 use proxy::ingress::tls::Certificates;
+use proxy::ingress::trusted::Trusted;
 use proxy::ingress::{Config, Ingress};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, UnixListener};
@@ -30,6 +31,7 @@ const HTTPS_PORT: u16 = 443;
 struct Orders {
     domain: String,
     plain: bool,
+    trusted: Vec<String>,
     limits: IngressLimits,
     chain: PathBuf,
     key: PathBuf,
@@ -63,6 +65,7 @@ pub fn give_orders(layout: &Layout, settings: &Resolved, certificate: &Certifica
     let orders = Orders {
         domain: settings.ingress.domain.to_string(),
         plain: settings.ingress.plain,
+        trusted: settings.ingress.trusted.iter().map(ToString::to_string).collect(),
         limits: settings.ingress.limits.clone(),
         chain: certificate.chain.clone(),
         key: certificate.key.clone(),
@@ -109,6 +112,7 @@ pub async fn run(orders: &Path) -> Result<()> {
         dial: Arc::new(LocalNode::new(orders.ports)),
         certificates: Certificates::open(orders.chain, orders.key)?,
         plain: orders.plain,
+        trusted: Trusted(orders.trusted.iter().map(|network| network.parse()).collect::<Result<_, _>>()?),
         limits: orders.limits.limits(),
     });
     let listener = std::net::TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);

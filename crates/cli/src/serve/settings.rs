@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use artifact::oci::settings::{Allowed, Authority, Endpoint, Host, Mirror};
 use clap::Args;
 use proxy::ingress::host::Domain;
+use proxy::ingress::trusted::Network;
 use serde::{Deserialize, Serialize};
 use wire::node::Capacity;
 use wire::public::team::{TeamLimits, defaults};
@@ -97,6 +98,10 @@ pub struct Settings {
     /// Seconds that an app in a sandbox may take to begin its answer [default: 1800].
     #[arg(long, env = "ATOLL_INGRESS_ANSWER_WAIT_SECONDS")]
     pub ingress_answer_wait_seconds: Option<u32>,
+    /// Networks of load balancers in front of the ingress, such as 10.0.0.0/8: they say by `X-Forwarded-For` and
+    /// `X-Forwarded-Proto` for whom they ask, and have as many connections as they like.
+    #[arg(long, env = "ATOLL_INGRESS_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',')]
+    pub ingress_trusted_proxies: Option<Vec<String>>,
     /// What runs sandboxes: `gvisor`, or `fake`, which isolates nothing [default: gvisor].
     #[arg(long, env = "ATOLL_ENGINE")]
     pub engine: Option<EngineKind>,
@@ -234,6 +239,8 @@ pub struct Ingress {
     pub domain: Domain,
     /// The port in the URLs that are given out; `None`: the one it listens on.
     pub url_port: Option<u16>,
+    /// Networks of those who may say for whom they ask.
+    pub trusted: Vec<Network>,
     /// How much and how long.
     pub limits: IngressLimits,
 }
@@ -335,6 +342,7 @@ impl Settings {
             ingress_key: self.ingress_key.or(other.ingress_key),
             domain: self.domain.or(other.domain),
             ingress_url_port: self.ingress_url_port.or(other.ingress_url_port),
+            ingress_trusted_proxies: self.ingress_trusted_proxies.or(other.ingress_trusted_proxies),
             ingress_connections_max: self.ingress_connections_max.or(other.ingress_connections_max),
             ingress_address_connections_max: self
                 .ingress_address_connections_max
@@ -408,8 +416,14 @@ fn ingress(settings: &Settings, api: SocketAddr) -> Result<Ingress> {
         certificate,
         domain: settings.domain.as_deref().unwrap_or(DOMAIN).parse().context("the setting domain")?,
         url_port: settings.ingress_url_port,
+        trusted: networks(settings)?,
         limits: IngressLimits::resolve(settings),
     })
+}
+
+fn networks(settings: &Settings) -> Result<Vec<Network>> {
+    let named = settings.ingress_trusted_proxies.iter().flatten();
+    named.map(|network| network.parse().context("the setting ingress_trusted_proxies")).collect()
 }
 
 fn read(file: Option<&Path>) -> Result<Settings> {

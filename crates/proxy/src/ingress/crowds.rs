@@ -87,9 +87,9 @@ pub struct Visitor {
 }
 
 impl Crowds {
-    /// One more connection of this address. `None`: it has so many that it is not answered.
-    pub fn visitor(&self, address: IpAddr, limits: &Limits) -> Option<Visitor> {
-        let (owner, most) = (owner(address), limits.address_connections_max);
+    /// One more connection of this address, which may have so many. `None`: it has so many that it is not answered.
+    pub fn visitor(&self, address: IpAddr, most: usize) -> Option<Visitor> {
+        let owner = owner(address);
         if let Some(member) = self.addresses.enter(&owner, most) {
             return Some(Visitor { _address: member, refusal: None });
         }
@@ -140,12 +140,7 @@ mod tests {
     use super::*;
 
     fn limits(most: usize) -> Limits {
-        Limits {
-            sandbox_requests_max: most,
-            key_requests_max: most + 1,
-            address_connections_max: most,
-            ..Limits::default()
-        }
+        Limits { sandbox_requests_max: most, key_requests_max: most + 1, ..Limits::default() }
     }
 
     #[test]
@@ -183,18 +178,18 @@ mod tests {
 
     #[test]
     fn an_address_with_too_many_is_told_a_few_times_and_then_not_answered() {
-        let (crowds, limits) = (Crowds::default(), limits(2));
+        let crowds = Crowds::default();
         let near = |end: &str| format!("2001:db8::{end}").parse::<IpAddr>().unwrap();
-        let here: Vec<_> = (0..2).map(|_| crowds.visitor(near("1"), &limits).unwrap()).collect();
+        let here: Vec<_> = (0..2).map(|_| crowds.visitor(near("1"), 2).unwrap()).collect();
         assert!(here.iter().all(|visitor| visitor.refusal.is_none()));
-        let told: Vec<_> = (0..TOLD_MAX).map(|_| crowds.visitor(near("2"), &limits).unwrap()).collect();
+        let told: Vec<_> = (0..TOLD_MAX).map(|_| crowds.visitor(near("2"), 2).unwrap()).collect();
         assert!(
             told.iter().all(|visitor| visitor.refusal.as_ref().unwrap().code == "address_connections_max")
         );
-        assert!(crowds.visitor(near("3"), &limits).is_none());
+        assert!(crowds.visitor(near("3"), 2).is_none());
         let other = "2001:db8:0:1::1".parse().unwrap();
-        assert!(crowds.visitor(other, &limits).unwrap().refusal.is_none());
+        assert!(crowds.visitor(other, 2).unwrap().refusal.is_none());
         drop((here, told));
-        assert!(crowds.visitor(near("1"), &limits).unwrap().refusal.is_none());
+        assert!(crowds.visitor(near("1"), 2).unwrap().refusal.is_none());
     }
 }

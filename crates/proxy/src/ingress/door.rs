@@ -1,5 +1,6 @@
 //! One request: where it goes, whether it may, and what passes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use super::mask::Mask;
 use super::refusal::Refusal;
 use super::routes::Routes;
 use super::target::{self, Target};
+use super::trusted::Trusted;
 use super::upgrade::Upgrade;
 use super::upstream::{Upstreams, is_grpc};
 use crate::dial::Dial;
@@ -57,15 +59,28 @@ pub struct Door {
     /// How much and how long.
     pub limits: Limits,
     routes: Arc<dyn Routes>,
+    trusted: Trusted,
     upstreams: Upstreams,
-    /// Who is here.
-    pub crowds: Crowds,
+    crowds: Crowds,
 }
 
 impl Door {
-    pub fn new(domain: Domain, routes: Arc<dyn Routes>, dial: Arc<dyn Dial>, limits: Limits) -> Self {
+    pub fn new(
+        domain: Domain,
+        routes: Arc<dyn Routes>,
+        dial: Arc<dyn Dial>,
+        trusted: Trusted,
+        limits: Limits,
+    ) -> Self {
         let upstreams = Upstreams::new(dial, limits.clone());
-        Self { domain, limits, routes, upstreams, crowds: Crowds::default() }
+        Self { domain, limits, routes, trusted, upstreams, crowds: Crowds::default() }
+    }
+
+    /// One more connection, if its address may have it; one of a load balancer of ours has as many as it has clients.
+    pub fn visitor(&self, address: IpAddr) -> Option<Visitor> {
+        let is_trusted = self.trusted.has(address);
+        let most = if is_trusted { usize::MAX } else { self.limits.address_connections_max };
+        self.crowds.visitor(address, most)
     }
 
     /// The answer to a request, which is a refusal's page if it goes nowhere.
@@ -91,13 +106,14 @@ impl Door {
         let Passage { route, key } = self.routes.route(query(&target, &credentials)).await?;
         let guest = self.crowds.guest(&route.sandbox, key.as_ref(), &self.limits)?;
         let (mut head, body) = request.into_parts();
+        let asker = self.trusted.asker(&caller.asker, &head.headers);
         credentials.strip(&mut head.headers, target.by_user, key.is_some());
         let mask = Mask::of(&target.to, &route, &self.domain, &host);
         if let Some(mask) = &mask {
             mask.request(&mut head.headers);
         }
         let host = self.host_for_the_app(&host, mask.as_ref(), &route)?;
-        headers::request(&mut head.headers, head.version, &caller.asker, &host)?;
+        headers::request(&mut head.headers, head.version, &asker, &host)?;
         let mut onward = onward(head, body, &host, target.path, &self.limits)?;
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut onward)?;

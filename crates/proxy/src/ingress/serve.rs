@@ -84,7 +84,7 @@ impl Ingress {
     ) {
         tune(&stream);
         let address = address.ip().to_canonical();
-        let Some(visitor) = self.door.crowds.visitor(address, &self.door.limits) else { return };
+        let Some(visitor) = self.door.visitor(address) else { return };
         let place = Arc::new(Place::new(permit, visitor));
         let mut caller = Caller { asker: Asker { address, scheme: "https" }, place, stopping };
         if !self.plain {

@@ -20,6 +20,7 @@ use proxy::ingress::limits::Limits;
 use proxy::ingress::refusal::Refusal;
 use proxy::ingress::routes::{Asking, Routes};
 use proxy::ingress::tls::Certificates;
+use proxy::ingress::trusted::Trusted;
 use proxy::ingress::{Config, Ingress};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -147,6 +148,11 @@ impl Stand {
     }
 
     pub async fn with(limits: Limits) -> Self {
+        Self::behind(Trusted::default(), limits).await
+    }
+
+    /// Behind load balancers that may say for whom they ask.
+    pub async fn behind(trusted: Trusted, limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         make_certificate(dir.path());
         let certificates = Certificates::open(dir.path().join("cert.pem"), dir.path().join("key.pem"));
@@ -158,6 +164,7 @@ impl Stand {
             dial: loopback.clone(),
             certificates: certificates.unwrap(),
             plain: true,
+            trusted,
             limits,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
