@@ -172,7 +172,7 @@ impl Supervisor {
             id.clone(),
             put.generation,
             put.spec.clone(),
-            random_token()?,
+            random_hex()?,
             self.node.boot_id.clone(),
         );
         // Before anything else happens: what is on the host can be found and undone from here on.
@@ -552,7 +552,11 @@ fn slow_record() -> NodeError {
     NodeError::new(NodeErrorCode::Timeout, message)
 }
 
-fn random_token() -> Result<String, NodeError> {
+/// 32 bytes that nobody can guess, in hexadecimal.
+///
+/// # Errors
+/// When the kernel has none.
+pub fn random_hex() -> Result<String, NodeError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)
         .map_err(|error| NodeError::new(NodeErrorCode::Internal, format!("no randomness: {error}")))?;

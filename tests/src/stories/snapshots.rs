@@ -149,6 +149,52 @@ pub async fn many_go_on_at_once_and_each_is_itself(lab: Builder) {
     lab.end().await;
 }
 
+/// A program that draws from a generator of its own, and another that it seeds anew when it has become another sandbox.
+const DRAW: &str = r#"
+import random, time
+kept, renewed, seen = random.Random(1), None, None
+while True:
+    with open("/run/atoll/generation") as file: now = file.read()
+    if now != seen: seen, renewed = now, random.Random(random.SystemRandom().getrandbits(256))
+    with open("draws.new", "w") as file: file.write("%d %d %s" % (kept.getrandbits(62), renewed.getrandbits(62), now))
+    import os; os.rename("draws.new", "draws")
+    time.sleep(0.01)
+"#;
+
+pub async fn copies_share_no_name_no_randomness_and_no_moment_unless_they_want_to(lab: Builder) {
+    let lab = lab.start().await;
+    let source = sandbox(&lab).await;
+    let hook = "#!/bin/sh\necho $ATOLL_RESTORE_KIND $ATOLL_SANDBOX_ID >> /tmp/told\n";
+    write(&lab, &source, "/tmp/hook", hook).await.expect(204);
+    let install =
+        "mkdir -p /etc/atoll/on-restore.d && install -m 755 /tmp/hook /etc/atoll/on-restore.d/10-tell";
+    run(&lab, &source, install).await;
+    run(&lab, &source, "echo 0123456789abcdef0123456789abcdef > /etc/machine-id").await;
+    let draw = json!({ "argv": ["python3", "-c", DRAW], "id": "draw" });
+    lab.api.post(&format!("/v1/sandbox/{source}/process/start"), draw).await.expect(201);
+    run(&lab, &source, "until test -s draws; do sleep 0.01; done").await;
+    let copies = forks(&lab, &source, 3).await;
+    let mut facts = vec![BTreeSet::new(); 4];
+    for id in copies.iter().chain([&source]) {
+        assert_eq!(said(&lab, id, "hostname").await.trim(), id);
+        let generation = said(&lab, id, "cat /run/atoll/generation").await;
+        let renewed =
+            format!("until grep -q '{}' draws; do sleep 0.01; done; cut -d' ' -f2 draws", generation.trim());
+        facts[0].insert(said(&lab, id, "cat /etc/machine-id").await);
+        facts[1].insert(said(&lab, id, "head -c 16 /dev/urandom | od -An -tx1").await);
+        facts[2].insert(said(&lab, id, &renewed).await);
+        facts[3].insert(generation);
+    }
+    assert!(facts.iter().all(|fact| fact.len() == 4), "{facts:?}");
+    for id in &copies {
+        assert_eq!(said(&lab, id, "cat /tmp/told").await, format!("fork {id}\n"));
+    }
+    pause(&lab, &copies[0]).await;
+    let twice = format!("fork {id}\nwake {id}\n", id = copies[0]);
+    assert_eq!(said(&lab, &copies[0], "cat /tmp/told").await, twice);
+    lab.end().await;
+}
+
 pub async fn a_fork_for_which_there_is_no_room_makes_no_copy(lab: Builder) {
     let lab = lab.capacity(3).start().await;
     let source = sandbox(&lab).await;

@@ -73,7 +73,7 @@ impl Orders {
     ///
     /// # Errors
     /// When keys cannot be read, made or understood.
-    pub fn settings(self) -> Result<snapshot::Settings> {
+    pub fn settings(&self) -> Result<snapshot::Settings> {
         let own = read_or_make(&self.own_keys, 0o600, own_key)?;
         let text = match &self.keys {
             None => own,
@@ -84,14 +84,21 @@ impl Orders {
             }
         };
         let keys = KeyRing::parse(&text).map_err(anyhow::Error::msg).context("the keys of snapshots")?;
-        let place = self.bucket.map_or(Place::Disk(self.dir), |bucket| Place::Bucket(Box::new(bucket)));
+        let place = match &self.bucket {
+            Some(bucket) => Place::Bucket(Box::new(bucket.clone())),
+            None => Place::Disk(self.dir.clone()),
+        };
         Ok(snapshot::Settings { place, keys })
     }
 }
 
 fn own_key() -> Result<String> {
     let (id, key): ([u8; 4], [u8; 32]) = (entropy::bytes()?, entropy::bytes()?);
-    Ok(format!("node-{} {}", hex::encode(id), hex::encode(key)))
+    Ok(format!("node-{} {}", hex(&id), hex(&key)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{Machine, MachineSpec};
+use wire::guest::renew::RenewKind;
 use wire::node::StepTime;
 use wire::snapshot::Root;
 
 use super::dial::dial;
 use super::record::Record;
+use super::renew::{RENEWED, renew};
 use crate::guest::Connection;
 use crate::node::Node;
 use crate::vault::{check, token};
@@ -41,7 +43,10 @@ pub(super) async fn bring_up(node: Arc<Node>, record: Record) -> Result<Up, Stri
     node.faults.reached(RECORDED).await;
     let up = match &record.spec.from {
         None => make(&node, &record, None).await,
-        Some(origin) => go_on_from(&node, &record, origin.snapshot).await,
+        Some(origin) => {
+            let kind = if origin.is_fork { RenewKind::Fork } else { RenewKind::Restore };
+            go_on_from(&node, &record, origin.snapshot, kind).await
+        }
     };
     up.inspect_err(|evidence| tracing::warn!(sandbox = %record.id, evidence, "bring-up failed"))
 }
@@ -50,7 +55,7 @@ pub(super) async fn bring_up(node: Arc<Node>, record: Record) -> Result<Up, Stri
 pub(super) async fn restore(node: Arc<Node>, record: Record) -> Result<Up, String> {
     let _permit = node.bring_ups.acquire().await.ok();
     let restored = match record.kept {
-        Some(root) => go_on_from(&node, &record, root).await,
+        Some(root) => go_on_from(&node, &record, root, RenewKind::Wake).await,
         None => Err("nothing was kept of it".into()),
     };
     if let Err(evidence) = &restored {
@@ -62,7 +67,7 @@ pub(super) async fn restore(node: Arc<Node>, record: Record) -> Result<Up, Strin
     restored
 }
 
-async fn go_on_from(node: &Node, record: &Record, root: Root) -> Result<Up, String> {
+async fn go_on_from(node: &Node, record: &Record, root: Root, kind: RenewKind) -> Result<Up, String> {
     let facts = node.vault.facts(root).await.map_err(|error| error.message)?;
     check(&facts, node, &record.spec.image).map_err(|error| error.message)?;
     let token = token(&facts).map_err(|error| error.message)?;
@@ -74,6 +79,10 @@ async fn go_on_from(node: &Node, record: &Record, root: Root) -> Result<Up, Stri
     as_it_was.token = token;
     let mut up = make(node, &as_it_was, Some(files.dir())).await?;
     up.steps.insert(0, step);
+    let began = Instant::now();
+    up.token = renew(node, &up.machine, &up.connection, &as_it_was, kind).await?;
+    node.faults.reached(RENEWED).await;
+    up.steps.push(StepTime { step: RENEWED.into(), micros: began.elapsed().as_micros() as u64 });
     Ok(up)
 }
 

@@ -112,6 +112,8 @@ shapes! {
     };
     /// What the names of snapshots are looked through for.
     SnapshotQuery = { "type": "string", "maxLength": SNAPSHOT_NAME_CHARS.end() };
+    /// What snapshots can be sorted by.
+    SnapshotSort = { "type": "string", "enum": ["created_at", "template_id"], "default": "created_at" };
     /// Copies of a sandbox.
     ForkCount = { "type": "integer", "minimum": FORK_COUNT.start(), "maximum": FORK_COUNT.end(), "default": 1 };
     /// Where an image comes from.

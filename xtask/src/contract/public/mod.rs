@@ -12,6 +12,7 @@ mod processes;
 mod ptys;
 mod sandboxes;
 mod schemas;
+mod snapshots;
 mod teams;
 mod templates;
 mod tidy;
@@ -43,6 +44,7 @@ fn nouns() -> Vec<Noun> {
         ptys::noun(),
         ports::noun(),
         templates::noun(),
+        snapshots::noun(),
         keys::noun(),
         teams::noun(),
         operator::fleet(),

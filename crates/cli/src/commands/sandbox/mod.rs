@@ -4,6 +4,7 @@ mod cp;
 pub mod create;
 mod exec;
 mod expose;
+mod fork;
 mod get;
 mod inspect;
 mod ls;
@@ -39,6 +40,7 @@ pub enum Verb {
     Expose(expose::Expose),
     Url(url::Url),
     Urls(urls::Urls),
+    Fork(fork::Fork),
     Rm(rm::Rm),
 }
 
@@ -57,6 +59,7 @@ impl Ask for Verb {
             Self::Expose(expose) => expose.ask(session).await,
             Self::Url(url) => url.ask(session).await,
             Self::Urls(urls) => urls.ask(session).await,
+            Self::Fork(fork) => fork.ask(session).await,
             Self::Rm(rm) => rm.ask(session).await,
         }
     }
