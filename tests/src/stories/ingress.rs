@@ -200,9 +200,11 @@ pub async fn one_whose_app_never_answers_takes_no_room_of_others(lab: Builder) {
     let other = host(&other, app(&lab, &other, ANY_PORT).await);
     let hang = || {
         let (client, host) = (client.clone(), flooded.clone());
-        // One that meets a look at whether it is full comes again.
-        let is_let_in = async move || get(&client, &host, "/hang").await.status != 503;
-        tokio::spawn(async move { eventually("it is let in", is_let_in).await })
+        tokio::spawn(async move {
+            // One that meets a look at whether it is full comes again.
+            let is_let_in = async || get(&client, &host, "/hang").await.status != 503;
+            eventually("it is let in", is_let_in).await;
+        })
     };
     let hanging: Vec<_> = (0..UNDER_WAY).map(|_| hang()).collect();
     let is_full = async || get(&client, &flooded, "/").await.status == 503;

@@ -109,19 +109,15 @@ impl Door {
         let asker = self.trusted.asker(&caller.asker, &head.headers);
         credentials.strip(&mut head.headers, target.by_user, key.is_some());
         let mask = Mask::of(&target.to, &route, &self.domain, &host);
-        if let Some(mask) = &mask {
-            mask.request(&mut head.headers);
-        }
-        let host = self.host_for_the_app(&host, mask.as_ref(), &route)?;
+        mask.request(&mut head.headers);
+        let host = self.host_for_the_app(&mask.text(&host), &route)?;
         headers::request(&mut head.headers, head.version, &asker, &host)?;
         let mut onward = onward(head, body, &host, target.path, &self.limits)?;
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut onward)?;
         }
         let mut answer = self.upstreams.send(&route, onward).await?;
-        if let Some(mask) = &mask {
-            mask.answer(answer.headers_mut());
-        }
+        mask.answer(answer.headers_mut());
         match upgrade {
             Some(upgrade) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 upgrade.begin(answer, guest, caller)
@@ -140,22 +136,10 @@ impl Door {
         Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_max", message))
     }
 
-    /// What the client calls us, but for a token; one that calls us nothing has HTTP/1.0, and apps of today want to be
-    /// called something.
-    fn host_for_the_app(
-        &self,
-        host: &str,
-        mask: Option<&Mask>,
-        route: &Route,
-    ) -> Result<HeaderValue, Refusal> {
-        let name = match mask {
-            _ if host.is_empty() => {
-                let place = host::Place { sandbox: route.sandbox.clone(), port: Some(route.port) };
-                format!("{place}.{}", self.domain)
-            }
-            Some(mask) => mask.text(host),
-            None => host.to_owned(),
-        };
+    /// What the client calls us; one that calls us nothing has HTTP/1.0, and apps of today want to be called something.
+    fn host_for_the_app(&self, host: &str, route: &Route) -> Result<HeaderValue, Refusal> {
+        let place = || host::Place { sandbox: route.sandbox.clone(), port: Some(route.port) };
+        let name = if host.is_empty() { format!("{}.{}", place(), self.domain) } else { host.to_owned() };
         HeaderValue::from_str(&name).map_err(|_| Refusal::malformed("the host is not a name"))
     }
 }

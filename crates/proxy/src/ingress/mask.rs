@@ -9,45 +9,45 @@ use wire::ingress::{Destination, Route};
 
 use super::host::{Domain, Host, Place};
 
-/// See the module.
-pub struct Mask {
+/// See the module. It changes nothing where there is no token.
+pub struct Mask(Option<Names>);
+
+/// What the client says, and what the app is told instead.
+struct Names {
     token: String,
     place: String,
-    /// The two whole names, if the client used one.
-    names: Option<Names>,
-}
-
-struct Names {
-    client: String,
-    app: String,
+    /// The two whole names, if the client used one: the client's, and the app's.
+    whole: Option<(String, String)>,
 }
 
 impl Mask {
-    /// The mask of a request that `to` led to `route`, if it needs one; `host` is what the client calls us.
-    pub fn of(to: &Destination, route: &Route, domain: &Domain, host: &str) -> Option<Self> {
-        let Destination::Presigned(token) = to else { return None };
+    /// The mask of a request that `to` led to `route`; `host` is what the client calls us.
+    pub fn of(to: &Destination, route: &Route, domain: &Domain, host: &str) -> Self {
+        let Destination::Presigned(token) = to else { return Self(None) };
         let token = token.as_str().to_owned();
         let place = Place { sandbox: route.sandbox.clone(), port: Some(route.port) }.to_string();
         let name = host.split(':').next().unwrap_or_default();
-        let names = matches!(domain.host(name), Host::Presigned(_))
-            .then(|| Names { client: format!("{token}.{domain}"), app: format!("{place}.{domain}") });
-        Some(Self { token, place, names })
+        let is_name = matches!(domain.host(name), Host::Presigned(_));
+        let whole = is_name.then(|| (format!("{token}.{domain}"), format!("{place}.{domain}")));
+        Self(Some(Names { token, place, whole }))
     }
 
     /// What the app is told of a text that the client sent.
     pub fn text(&self, text: &str) -> String {
-        let masked = replaced(text.as_bytes(), &self.token, &self.place);
+        let masked = self.0.as_ref().and_then(|names| replaced(text.as_bytes(), &names.token, &names.place));
         masked.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| text.to_owned())
     }
 
     /// Makes the head of a request one that the app may see.
     pub fn request(&self, headers: &mut HeaderMap) {
-        replace_in(headers, &self.token, &self.place);
+        if let Some(Names { token, place, .. }) = &self.0 {
+            replace_in(headers, token, place);
+        }
     }
 
     /// Makes the head of an answer one that the client understands.
     pub fn answer(&self, headers: &mut HeaderMap) {
-        if let Some(Names { client, app }) = &self.names {
+        if let Some(Names { whole: Some((client, app)), .. }) = &self.0 {
             replace_in(headers, app, client);
         }
     }
@@ -103,7 +103,7 @@ mod tests {
             node: NodeId::from_entropy([1; 20]),
         };
         let to = Destination::Presigned(Token::from_entropy([7; SUFFIX_CHARS]));
-        Mask::of(&to, &route, &"sandbox.localhost".parse().unwrap(), host).unwrap()
+        Mask::of(&to, &route, &"sandbox.localhost".parse().unwrap(), host)
     }
 
     fn map(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -146,7 +146,8 @@ mod tests {
         let route =
             Route { sandbox: SandboxId::from_entropy([7; 20]), port: 1, node: NodeId::from_entropy([1; 20]) };
         let to = Destination::Sandbox { sandbox: route.sandbox.clone(), port: None };
-        assert!(Mask::of(&to, &route, &"sandbox.localhost".parse().unwrap(), "x").is_none());
+        let mask = Mask::of(&to, &route, &"sandbox.localhost".parse().unwrap(), "x");
+        assert_eq!(mask.text(&token()), token());
     }
 
     proptest! {
