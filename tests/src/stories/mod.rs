@@ -12,6 +12,7 @@ pub mod life;
 pub mod limits;
 pub mod operations;
 pub mod pause;
+pub mod presigned;
 pub mod processes;
 pub mod pty;
 pub mod snapshots;

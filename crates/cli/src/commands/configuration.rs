@@ -153,6 +153,7 @@ fn form(kind: impl PartialEq<TypeId>) -> Option<&'static str> {
 fn unit(name: &str) -> &'static str {
     let units = [
         ("_mib", "MiB"),
+        ("_bytes_per_second", "bytes a second"),
         ("_bytes", "bytes"),
         ("_per_second", "a second"),
         ("_seconds", "seconds"),
@@ -261,6 +262,7 @@ mod tests {
                 "[\"elsewhere.test\"]",
                 "[\"elsewhere.test=/etc/ssl/certs/ca-certificates.crt\"]",
                 "[\"elsewhere.test=https://mirror.test\"]",
+                "[\"192.0.2.0/24\"]",
             ];
             let partner = match key {
                 "ingress_certificate" => "ingress_key = \"/elsewhere\"",

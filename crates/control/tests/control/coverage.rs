@@ -45,6 +45,8 @@ fn body() -> String {
         "cols": 80,
         "rows": 24,
         "timeout": 60,
+        "port": 8080,
+        "ports": [8080],
         "uri": "r.test/it:v1",
         "template_id": "x",
         "spec": {"mainContainer": {"image": "r.test/it:v1", "resources": {"memory": "1Gi"}}},

@@ -121,6 +121,7 @@ impl Failure {
                     "sandbox_paused",
                     "already_exists",
                     "team_limit",
+                    "sandbox_limit",
                     "team_in_use",
                     "system_template",
                     "template_failed",
