@@ -19,6 +19,7 @@ pub mod tls;
 
 mod body;
 mod door;
+mod lengths;
 mod serve;
 mod upgrade;
 mod upstream;
