@@ -15,6 +15,7 @@ pub mod sandbox;
 pub mod supervisor;
 
 mod http;
+mod loopback;
 mod ports;
 
 use std::future::Future;

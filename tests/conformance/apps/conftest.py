@@ -48,7 +48,7 @@ def sandbox(api, installed, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def web(sandbox):
-    return sandbox.start(8000, "python3", "-m", "uvicorn", "web:app", "--host", "0.0.0.0", "--forwarded-allow-ips", "*")
+    return sandbox.start(8000, "python3", "-m", "uvicorn", "web:app")
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ def rpc(sandbox):
 @pytest.fixture(scope="session")
 def vite(sandbox):
     server = "../node_modules/vite/bin/vite.js"
-    return sandbox.start(5173, "node", server, "--host", "0.0.0.0", cwd=f"{HOME}/site")
+    return sandbox.start(5173, "node", server, cwd=f"{HOME}/site")
 
 
 class Sandbox:
