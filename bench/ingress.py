@@ -6,6 +6,8 @@ and so reach it over the same loopback interface. In turn, in each round: reques
 plain and over TLS 1.3 with the same certificate, and one large download (curl). Counted are requests for each second that
 the proxy's processes were on a CPU; for ours also with control and the node, which nothing else here has: whose key it is
 and where it leads is asked for every request. Percentiles are medians over rounds, and of the rounds' ratios to nginx.
+The fake engine looks through all processes of the machine for whoever has a port, whenever a new connection is made to the
+app: that is the node's time, and not what a real engine takes.
 
 `websockets`: memory of the proxy for so many of them that say nothing.
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use artifact::pull::Puller;
+use artifact::snapshot::{self, BucketSettings, KeyRing, Place};
 use artifact::system::Packages;
 use control::Control;
 use engine::steps::Faults;
@@ -46,6 +47,7 @@ pub struct Builder {
     processes_max: u32,
     silence_max: Duration,
     registries: artifact::oci::Settings,
+    bucket: Option<BucketSettings>,
 }
 
 /// A fleet: one control, one node, an engine.
@@ -88,6 +90,7 @@ impl Lab {
             processes_max: defaults::PROCESSES_MAX,
             silence_max: EVENTUALLY_BOUND,
             registries: artifact::oci::Settings::default(),
+            bucket: None,
         }
     }
 }
@@ -114,6 +117,12 @@ impl Builder {
     /// Agents that say nothing are lost sooner.
     pub fn silence_max(mut self, silence_max: Duration) -> Self {
         self.silence_max = silence_max;
+        self
+    }
+
+    /// Snapshots that are kept in this bucket ([`crate::s3::S3::settings`]).
+    pub fn bucket(mut self, bucket: BucketSettings) -> Self {
+        self.bucket = Some(bucket);
         self
     }
 
@@ -180,7 +189,8 @@ impl Lab {
         let runner = Runner::open(runner::Config {
             id: NodeId::from_entropy([1; 20]),
             records_dir: self.dir.path().join("records"),
-            paused_dir: self.dir.path().join("paused"),
+            plain_dir: self.dir.path().join("plain"),
+            snapshots: self.snapshots(),
             puller: Puller::open(images.clone(), self.builder.registries.clone(), unpacker)?,
             images,
             engine: self.kind.open(self.dir.path(), self.faults.clone())?,
@@ -200,6 +210,18 @@ impl Lab {
         let lending = tokio::spawn(async move { lender.lend_ports(ports).await }).abort_handle();
         self.node = Some(NodePart { runner, serving, lending });
         Ok(())
+    }
+
+    fn snapshots(&self) -> snapshot::Settings {
+        let disk = || Place::Disk(self.snapshots_dir());
+        let place = self.builder.bucket.clone().map_or_else(disk, |bucket| Place::Bucket(Box::new(bucket)));
+        let keys = KeyRing::parse(&format!("lab {}", "5a".repeat(32))).expect("a key");
+        snapshot::Settings { place, keys }
+    }
+
+    /// Where snapshots are kept, unless in a bucket.
+    pub fn snapshots_dir(&self) -> PathBuf {
+        self.dir.path().join("snapshots")
     }
 
     /// Stops control's process, in effect.
@@ -224,6 +246,7 @@ impl Lab {
                 disk_mib: self.builder.disk_mib,
                 processes_max: self.builder.processes_max,
                 sweep_interval: Duration::from_millis(200),
+                snapshot_age: Duration::ZERO,
                 ..Default::default()
             },
             metrics: control::MetricsPage::new(String::new),
@@ -286,6 +309,7 @@ impl Lab {
             user: image.config.user,
             boot: Some(boot),
             auto_pause: false,
+            from: None,
         };
         supervisor.put(id.clone(), PutSandbox { generation: 1, spec }).await
     }

@@ -14,4 +14,5 @@ tests::stories! { testkit::machines::Kind::Gvisor =>
     limits::a_launcher_that_is_killed_takes_no_sandbox_with_it,
     templates::what_an_image_starts_runs_in_its_sandboxes_until_the_template_says_otherwise,
     limits::an_agent_that_is_killed_ends_its_sandbox_with_a_reason,
+    snapshots::copies_share_no_name_no_randomness_and_no_moment_unless_they_want_to,
 }

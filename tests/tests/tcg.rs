@@ -54,6 +54,18 @@ const UNTOLD: [(&str, &str); 28] = [
     ("a_wake_for_which_there_is_no_room_is_refused_and_it_stays_paused", UNTRIED),
     ("a_team_that_may_have_no_more_wakes_none", UNTRIED),
     ("what_is_kept_and_damaged_is_refused_with_the_reason", UNTRIED),
+    ("a_sandbox_goes_on_beside_those_that_went_on_from_its_snapshot", UNTRIED),
+    ("a_sandbox_may_end_with_its_snapshot", UNTRIED),
+    ("snapshots_have_names_that_are_listed_looked_for_and_given_up", UNTRIED),
+    ("many_go_on_at_once_and_each_is_itself", UNTRIED),
+    ("a_fork_for_which_there_is_no_room_makes_no_copy", UNTRIED),
+    ("one_that_is_paused_is_woken_for_its_snapshot_and_can_be_paused_meanwhile", UNTRIED),
+    ("a_snapshot_that_fails_at_any_step_leaves_its_sandbox_running", UNTRIED),
+    ("a_restart_in_the_middle_leaves_the_sandbox_or_its_snapshot", UNTRIED),
+    ("what_is_damaged_or_gone_is_refused_before_anything_starts", UNTRIED),
+    ("bytes_go_with_the_last_that_needs_them_and_a_dry_run_says_which", UNTRIED),
+    ("what_it_was_when_it_was_last_paused_outlives_a_sandbox_that_breaks", UNTRIED),
+    ("a_bucket_keeps_what_sandboxes_were", UNTRIED),
     ("an_engine_that_dies_while_it_is_paused_is_a_death_with_that_reason", UNTRIED),
 ];
 

@@ -1,13 +1,13 @@
 //! The agent's state: unclaimed, or the agent of one sandbox for ever.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::process::Rlimit;
 use subtle::ConstantTimeEq;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, watch};
 use wire::guest::{AgentHello, Claim, Error, GENERATION, NodeHello, OLDEST_GENERATION};
 
 use crate::file::Files;
@@ -19,7 +19,7 @@ use crate::process::table::Table;
 use crate::pty::Ptys;
 use crate::root::Root;
 use crate::sandbox::Sandbox;
-use crate::{failure, init};
+use crate::{failure, init, renew};
 
 /// Digits of a token: 32 random bytes in hexadecimal.
 const TOKEN_DIGITS: usize = 64;
@@ -44,18 +44,24 @@ pub struct Agent {
     pub booting: Mutex<()>,
     /// Told when the machine is about to be stopped for a while: what is tied to a stream is to part from it.
     pub parting: Notify,
+    /// Held while what goes on from a checkpoint is being renewed.
+    pub renewing: Mutex<()>,
     /// When it all began.
     pub started: Instant,
     /// Requests under way.
     pub requests: Cell<u32>,
     sessions: Cell<u32>,
+    /// How often the token was changed.
+    changes: watch::Sender<u64>,
     file_limit: Rlimit,
     claimed: OnceCell<Claimed>,
 }
 
 /// What the claim made.
 pub struct Claimed {
-    token: String,
+    token: RefCell<String>,
+    /// The name it was told last.
+    pub hostname: RefCell<String>,
     /// Who the sandbox is.
     pub sandbox: Arc<Sandbox>,
     /// Starts processes in it.
@@ -68,6 +74,8 @@ pub struct Claimed {
 pub struct Session {
     /// The agent.
     pub agent: Rc<Agent>,
+    /// How often the token had been changed when it was shown, or when this session changed it.
+    change: Cell<u64>,
 }
 
 impl Agent {
@@ -82,9 +90,11 @@ impl Agent {
             ptys: Ptys::default(),
             booting: Mutex::default(),
             parting: Notify::new(),
+            renewing: Mutex::default(),
             started: Instant::now(),
             requests: Cell::new(0),
             sessions: Cell::new(0),
+            changes: watch::Sender::new(0),
             file_limit: init::raise_file_limit(),
             claimed: OnceCell::new(),
         }
@@ -128,37 +138,64 @@ impl Agent {
     }
 
     fn claim(&self, token: String, claim: Claim) -> Result<(), String> {
-        if token.len() != TOKEN_DIGITS || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(format!("the token is not {TOKEN_DIGITS} hexadecimal digits"));
-        }
+        check_token(&token)?;
         let claimed = self.make(token, claim)?;
+        renew::publish_first(&self.root);
         self.claimed.set(claimed).map_err(|_| "claimed meanwhile".to_owned())
     }
 
     fn make(&self, token: String, claim: Claim) -> Result<Claimed, String> {
         let reserve_bytes = claim.memory_reserve_bytes;
         let shims = claim.shims;
+        let (token, hostname) = (RefCell::new(token), RefCell::new(claim.hostname.clone()));
         let sandbox = Arc::new(Sandbox::set_up(self.root.clone(), claim, self.file_limit)?);
         let spawner = Spawner::start(&sandbox, &self.reaper, &self.activity, shims)
             .map_err(|error| format!("starting the threads that start processes: {error}"))?;
         let guard = Guard::start(reserve_bytes, &self.reaper, &self.activity)
             .map_err(|error| format!("starting the thread that watches memory: {error}"))?;
-        Ok(Claimed { token, sandbox, spawner, guard })
+        Ok(Claimed { token, hostname, sandbox, spawner, guard })
     }
 }
 
 impl Claimed {
     /// Takes as long for a token that is nearly right as for any other of the same length.
     fn knows(&self, token: &str) -> bool {
-        self.token.as_bytes().ct_eq(token.as_bytes()).into()
+        self.token.borrow().as_bytes().ct_eq(token.as_bytes()).into()
     }
 }
 
 impl Session {
     fn new(agent: Rc<Agent>) -> Self {
         agent.sessions.set(agent.sessions.get() + 1);
-        Self { agent }
+        let change = Cell::new(*agent.changes.borrow());
+        Self { agent, change }
     }
+
+    /// Waits until another session has changed the token that opened this one.
+    pub async fn is_over(&self) {
+        // The sender lives as long as the agent, so there is no error to see.
+        let _ = self.agent.changes.subscribe().wait_for(|change| *change != self.change.get()).await;
+    }
+
+    /// From now on this token opens sessions, and the old one none; what it has opened is over, but for this session.
+    pub fn change_token(&self, claimed: &Claimed, token: String) -> Result<(), Error> {
+        check_token(&token).map_err(failure::invalid)?;
+        let change = *self.agent.changes.borrow();
+        if change != self.change.get() {
+            return Err(failure::cancelled());
+        }
+        self.change.set(change + 1);
+        claimed.token.replace(token);
+        self.agent.changes.send_replace(change + 1);
+        Ok(())
+    }
+}
+
+fn check_token(token: &str) -> Result<(), String> {
+    if token.len() != TOKEN_DIGITS || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(format!("the token is not {TOKEN_DIGITS} hexadecimal digits"));
+    }
+    Ok(())
 }
 
 impl Drop for Session {

@@ -13,6 +13,7 @@
 //! listen ── connection ── request ──┬── process (spawner threads, reaper) ◄── boot (what it starts with)
 //!              (frames)             ├── pty     (terminals that stay)
 //!                                   ├── file    (threads with the user's credentials)
+//!                                   ├── renew   (what goes on from a checkpoint)
 //!                                   └── status
 //!                    memory (a thread that kills before the kernel does)
 //! ```
@@ -33,6 +34,7 @@ mod memory;
 mod proc;
 mod process;
 mod pty;
+mod renew;
 mod request;
 mod root;
 mod sandbox;

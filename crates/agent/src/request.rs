@@ -4,12 +4,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use wire::guest::{Done, Error, ErrorCode, Outcome, Request};
 
-use crate::agent::Agent;
+use crate::agent::Session;
 use crate::connection::stream::Stream;
-use crate::{boot, failure, file, process, pty, status, whoami};
+use crate::{boot, failure, file, process, pty, renew, status, whoami};
 
 /// The requests this agent knows, by their `op`.
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "exec",
     "read_file",
     "write_file",
@@ -23,13 +23,15 @@ const KNOWN: [&str; 14] = [
     "whoami",
     "watch",
     "pause",
+    "renew",
     "status",
 ];
 
 /// Does what is asked.
-pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
+pub async fn carry_out(session: &Session, stream: &Stream, json: Bytes) -> Outcome {
     let request = understand(&json)?;
     drop(json);
+    let agent = &*session.agent;
     let claimed = agent.claimed()?;
     match request {
         Request::Exec(exec) => process::exec(agent, claimed, stream, exec).await,
@@ -48,6 +50,7 @@ pub async fn carry_out(agent: &Agent, stream: &Stream, json: Bytes) -> Outcome {
             agent.parting.notify_waiters();
             Ok(Done::Nothing)
         }
+        Request::Renew(order) => renew::renew(session, claimed, order).await,
         Request::Status => status::status(agent, claimed).await,
     }
 }
@@ -73,6 +76,7 @@ mod tests {
     use wire::guest::file::{FileCall, Walk};
     use wire::guest::process::ProcessCall;
     use wire::guest::pty::PtyCall;
+    use wire::guest::renew::{Renew, RenewKind};
     use wire::guest::watch::Watch;
     use wire::guest::{Command, Exec, Part, ReadFile, WriteFile};
 
@@ -86,6 +90,13 @@ mod tests {
             timeout_ms: None,
             stdin: false,
             id: None,
+        };
+        let renew = Renew {
+            token: String::new(),
+            hostname: "a".into(),
+            wall_ms: 0,
+            kind: RenewKind::Wake,
+            entropy: String::new(),
         };
         let requests = [
             Request::Exec(exec),
@@ -101,6 +112,7 @@ mod tests {
             Request::Whoami,
             Request::Watch(Watch { path: "/a".into(), recursive: false, exclude: Vec::new() }),
             Request::Pause,
+            Request::Renew(renew),
             Request::Status,
         ];
         for (request, op) in requests.iter().zip(KNOWN) {

@@ -4,16 +4,21 @@
 //! descriptors, so where a path can lead is decided in this one place.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::{Errno, Result};
 
 /// Tries of one confined resolution while somebody renames directories under it
 /// (`openat2(2)`: "the caller should retry").
 const RESOLVE_TRIES_MAX: u32 = 64;
+
+/// A file that is read whole, in bytes; what is beyond is not read.
+const TEXT_BYTES_MAX: u64 = 1024 * 1024;
 
 /// How directories made on the way are: the owner's to change, everybody's to enter.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
@@ -56,6 +61,18 @@ impl Root {
             Self::Machine => rustix::fs::openat(CWD, path, flags, Mode::empty()),
             Self::Confined { dir, .. } => open_confined(dir, path, flags),
         }
+    }
+
+    /// A file's text; empty when it is missing, unreadable or no regular file. Never waits for a FIFO.
+    pub fn text(&self, path: &str) -> String {
+        let mut bytes = Vec::new();
+        if let Ok(fd) = self.open(Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK)
+            && rustix::fs::fstat(&fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
+        {
+            // What was read before a failure is what there is.
+            let _ = File::from(fd).take(TEXT_BYTES_MAX).read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// A handle on a directory, fit for `*at` calls and `fchdir`.
@@ -154,7 +171,6 @@ fn make_dir(at: &OwnedFd, name: &Path, owner: Option<(u32, u32)>) -> Result<()> 
 mod tests {
     use super::*;
     use std::fs;
-    use std::io::Read;
     use std::os::unix::fs::symlink;
 
     fn content(root: &Root, path: &str) -> Result<String> {

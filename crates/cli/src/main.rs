@@ -44,6 +44,8 @@ enum Command {
     Events(commands::events::Events),
     /// What sandboxes are made from.
     Template(Noun<commands::template::Verb>),
+    /// Snapshots: what sandboxes were at some moment.
+    Snapshot(Noun<commands::snapshot::Verb>),
     /// What opens the API.
     Key(Noun<commands::key::Verb>),
     /// Who owns sandboxes and keys, and how much each may have; for operators.
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         Command::Files(files) => single_threaded(files.run()),
         Command::Events(events) => single_threaded(events.run()),
         Command::Template(template) => single_threaded(template.run()),
+        Command::Snapshot(snapshot) => single_threaded(snapshot.run()),
         Command::Key(key) => single_threaded(key.run()),
         Command::Team(team) => single_threaded(team.run()),
         Command::Whoami(whoami) => single_threaded(whoami.run()),

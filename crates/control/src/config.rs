@@ -77,6 +77,8 @@ pub struct Limits {
     pub prune_interval: Option<Duration>,
     /// How long an image that is pruned has not been used.
     pub prune_idle: Duration,
+    /// How long ago what nobody needs of snapshots was stored: what is being taken is not known here yet.
+    pub snapshot_age: Duration,
     /// How long other requests wait for a sandbox that is being made.
     pub ready_wait: Duration,
     /// How long a pause waits for the node; it goes on if that is not enough.
@@ -114,6 +116,7 @@ impl Default for Limits {
             pull_wait: Duration::from_secs(120),
             prune_interval: Some(Duration::from_secs(24 * 60 * 60)),
             prune_idle: Duration::from_secs(template::defaults::IDLE_SECONDS as u64),
+            snapshot_age: Duration::from_secs(60 * 60),
             ready_wait: Duration::from_secs(60),
             pause_wait: Duration::from_secs(600),
             delete_wait: Duration::from_secs(30),

@@ -19,6 +19,7 @@ use crate::fleet::{Fleet, MIB};
 use crate::nodes::{Node, NodeFailure};
 use crate::pauses;
 use crate::record::{Desired, SandboxRecord, Step};
+use crate::snapshots;
 use crate::templates;
 
 /// Sandboxes that one sweep tells nodes about.
@@ -246,6 +247,8 @@ pub async fn hear(fleet: &Fleet, seen: &Observed) -> Result<()> {
     let Some(known) = fleet.store.sandbox(&seen.id).await? else { return Ok(()) };
     // Nodes repeat themselves; only news is worth the write lock.
     if known.clone().observe(seen, fleet.now_ms()) {
+        // Before it is known to be gone: what is interrupted here is heard again.
+        snapshots::inherit(fleet, &known, seen).await?;
         let record = fleet.change(&seen.id, |record, now_ms| record.observe(seen, now_ms)).await?;
         if let Some(record) = record.filter(|record| record.observed == State::Deleted) {
             metrics::counter!("atoll_sandboxes_ended_total", "reason" => record.end_reason().as_str())

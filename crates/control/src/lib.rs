@@ -36,6 +36,7 @@ mod rates;
 mod record;
 mod sandboxes;
 mod secrets;
+mod snapshots;
 mod sockets;
 mod store;
 mod teams;
@@ -99,6 +100,7 @@ impl Control {
         };
         let control = Self { fleet: Arc::new(fleet) };
         templates::reseal(&control.fleet).await?;
+        control.fleet.store.forget_unfinished_snapshots().await?;
         if let Some(key) = config.first_key {
             control.add_first_key(key.trim()).await?;
         }
@@ -151,6 +153,7 @@ impl Control {
         let mut background = JoinSet::new();
         background.spawn(converge::sweep_for_ever(fleet.clone()));
         background.spawn(templates::prune_for_ever(fleet.clone()));
+        background.spawn(snapshots::prune_for_ever(fleet.clone()));
         for node in fleet.nodes.all() {
             background.spawn(converge::listen(fleet.clone(), node.clone()));
         }

@@ -355,6 +355,7 @@ pub mod tests {
                 user: String::new(),
                 boot: None,
                 auto_pause: false,
+                from: None,
             },
             network_policy: None,
             end: None,
@@ -377,6 +378,7 @@ pub mod tests {
             death: death.map(|reason| Death { reason, evidence: "seen".into() }),
             timeout_at_ms: Some(500_000),
             is_wanted: false,
+            leaves: None,
             steps: Vec::new(),
         }
     }

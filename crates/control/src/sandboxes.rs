@@ -1,14 +1,16 @@
 //! What can be done with sandboxes.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wire::id::{SandboxId, TeamId};
-use wire::node::{Capacity, Inspection, NodeErrorCode, SandboxSpec};
+use wire::id::{NodeId, SandboxId, TeamId, TemplateId};
+use wire::node::{Capacity, Inspection, NodeErrorCode, Origin, SandboxSpec};
 use wire::public::sandbox::{Sandbox, SandboxInspection, SandboxList, SandboxListItem};
 use wire::sandbox::{Reason, Resources, State, defaults};
+use wire::snapshot::Root;
 
 use crate::config::Limits;
 use crate::converge;
@@ -19,6 +21,7 @@ use crate::nodes::NodeFailure;
 use crate::placement::{Refusal, place};
 use crate::quota;
 use crate::record::{Desired, SandboxRecord, Step};
+use crate::snapshots::record::SnapshotRecord;
 use crate::store::{Admission, CreateKey, Page, Promised};
 use crate::templates::{self, Serving};
 use crate::times::{rfc3339, unix_seconds};
@@ -53,7 +56,51 @@ pub struct Made {
     pub is_new: bool,
 }
 
-/// Makes a sandbox; returns when it runs. With a key, at most once.
+/// What a sandbox will be, with everything resolved.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Made from what.
+    pub template: TemplateId,
+    /// What people call that.
+    pub template_name: String,
+    /// Made of what.
+    pub spec: SandboxSpec,
+    /// What it may reach.
+    pub network_policy: Option<Value>,
+    /// Where alone it can be, if not anywhere.
+    pub node: Option<NodeId>,
+}
+
+impl Plan {
+    fn from_template(from: &Serving, order: &Order, limits: &Limits) -> Self {
+        let template = &from.template;
+        Self {
+            template: template.id.clone(),
+            template_name: template.name.clone(),
+            spec: spec(from, order, limits),
+            network_policy: order
+                .network_policy
+                .clone()
+                .or_else(|| template.spec.known.network_policy.clone()),
+            node: None,
+        }
+    }
+
+    /// One that goes on from a snapshot.
+    pub fn from_snapshot(snapshot: SnapshotRecord, root: Root, is_fork: bool) -> Self {
+        let mut spec = snapshot.spec;
+        spec.from = Some(Origin { snapshot: root, is_fork });
+        Self {
+            template_name: snapshot.template.to_string(),
+            template: snapshot.template,
+            spec,
+            network_policy: snapshot.network_policy,
+            node: Some(snapshot.node),
+        }
+    }
+}
+
+/// Makes a sandbox of a template; returns when it runs. With a key, at most once.
 pub async fn create(fleet: &Arc<Fleet>, team: &TeamId, order: Order, key: Option<CreateKey>) -> Result<Made> {
     let (id, is_new) = match made_before(fleet, team, key.as_ref()).await? {
         Some(id) => (id, false),
@@ -61,9 +108,37 @@ pub async fn create(fleet: &Arc<Fleet>, team: &TeamId, order: Order, key: Option
             fleet.check_room()?;
             let template = templates::by_name(fleet, team, &order.template_name).await?;
             let from = templates::serving(fleet, template).await?;
-            admit(fleet, team, from, &order, key.as_ref()).await?
+            match admit(fleet, team, &Plan::from_template(&from, &order, &fleet.limits), key.as_ref()).await {
+                Err(Error::NoImage(_)) => {
+                    let from = templates::lost(fleet, from).await?;
+                    let plan = Plan::from_template(&from, &order, &fleet.limits);
+                    try_admit(fleet, team, &plan, key.as_ref()).await?
+                }
+                admitted => admitted?,
+            }
         }
     };
+    bring_up(fleet, id, is_new).await
+}
+
+/// Makes a sandbox as planned; returns when it runs. With a key, at most once: then nothing is planned anew.
+pub async fn make(
+    fleet: &Arc<Fleet>,
+    team: &TeamId,
+    plan: impl Future<Output = Result<Plan>>,
+    key: Option<CreateKey>,
+) -> Result<Made> {
+    let (id, is_new) = match made_before(fleet, team, key.as_ref()).await? {
+        Some(id) => (id, false),
+        None => {
+            fleet.check_room()?;
+            admit(fleet, team, &plan.await?, key.as_ref()).await?
+        }
+    };
+    bring_up(fleet, id, is_new).await
+}
+
+async fn bring_up(fleet: &Arc<Fleet>, id: SandboxId, is_new: bool) -> Result<Made> {
     converge::start(fleet, &id, Step::Put);
     // A create that fails is answered when nothing of it is left.
     let wait = fleet.limits.create_wait + fleet.limits.delete_wait;
@@ -85,75 +160,28 @@ async fn made_before(fleet: &Fleet, team: &TeamId, key: Option<&CreateKey>) -> R
 async fn admit(
     fleet: &Arc<Fleet>,
     team: &TeamId,
-    from: Serving,
-    order: &Order,
+    plan: &Plan,
     key: Option<&CreateKey>,
 ) -> Result<(SandboxId, bool)> {
-    match try_admit(fleet, team, &from, order, key).await {
+    match try_admit(fleet, team, plan, key).await {
         // What is known of the nodes may be old.
         Err(Error::NoNode | Error::NoImage(_)) => fleet.nodes.refresh().await,
         admitted => return admitted,
     }
-    match try_admit(fleet, team, &from, order, key).await {
-        Err(Error::NoImage(_)) => {
-            let from = templates::lost(fleet, from).await?;
-            try_admit(fleet, team, &from, order, key).await
-        }
-        admitted => admitted,
-    }
+    try_admit(fleet, team, plan, key).await
 }
 
 async fn try_admit(
     fleet: &Fleet,
     team: &TeamId,
-    from: &Serving,
-    order: &Order,
+    plan: &Plan,
     key: Option<&CreateKey>,
 ) -> Result<(SandboxId, bool)> {
     let id = SandboxId::from_entropy(entropy::bytes()?);
     let since_ms = fleet.ago_ms(fleet.limits.idempotency_retention);
-    let spec = spec(from, order, &fleet.limits);
-    let Resources { vcpu, memory_mib, .. } = spec.resources;
-    let wanted = Capacity { sandboxes: 1, vcpu, memory_mib: memory_mib.into() };
     let choose = |promised: &Promised| {
-        quota::admit(
-            &quota::effective(&fleet.limits.team, &promised.team.own),
-            &promised.team.used,
-            &wanted,
-        )?;
-        let node =
-            place(&wanted, &fleet.nodes.candidates(&from.digest, &promised.nodes)).map_err(|refusal| {
-                match refusal {
-                    Refusal::NoNode => Error::NoNode,
-                    Refusal::NoImage => Error::NoImage(from.template.name.clone()),
-                    Refusal::Full => Error::NoCapacity { vcpu, memory_mib },
-                }
-            })?;
-        let now_ms = fleet.now_ms();
-        let template = &from.template;
-        Ok(SandboxRecord {
-            id,
-            team: team.clone(),
-            template: template.id.clone(),
-            node,
-            desired: Desired::Running,
-            observed: State::Starting,
-            generation: 1,
-            spec,
-            network_policy: order
-                .network_policy
-                .clone()
-                .or_else(|| template.spec.known.network_policy.clone()),
-            end: None,
-            failure: None,
-            timeout_at_ms: None,
-            ends_at_ms: None,
-            seen_generation: 0,
-            created_at_ms: now_ms,
-            launched_at_ms: None,
-            state_changed_at_ms: now_ms,
-            deleted_at_ms: None,
-        })
+        let node = choose(fleet, plan, promised)?;
+        Ok(fresh(plan, id, team.clone(), node, fleet.now_ms()))
     };
     match fleet.store.admit(team, key, since_ms, choose).await? {
         Admission::Admitted(id) => {
@@ -161,6 +189,45 @@ async fn try_admit(
             Ok((id, true))
         }
         Admission::MadeBefore(id) => Ok((id, false)),
+    }
+}
+
+/// The node that has room for it, if its team may have it.
+fn choose(fleet: &Fleet, plan: &Plan, promised: &Promised) -> Result<NodeId> {
+    let Resources { vcpu, memory_mib, .. } = plan.spec.resources;
+    let wanted = Capacity { sandboxes: 1, vcpu, memory_mib: memory_mib.into() };
+    let limits = quota::effective(&fleet.limits.team, &promised.team.own);
+    quota::admit(&limits, &promised.team.used, &wanted)?;
+    let mut candidates = fleet.nodes.candidates(&plan.spec.image, &promised.nodes);
+    candidates.retain(|candidate| plan.node.as_ref().is_none_or(|node| *node == candidate.id));
+    place(&wanted, &candidates).map_err(|refusal| match refusal {
+        Refusal::NoNode => Error::NoNode,
+        Refusal::NoImage => Error::NoImage(plan.template_name.clone()),
+        Refusal::Full => Error::NoCapacity { vcpu, memory_mib },
+    })
+}
+
+/// The record of a sandbox that has just been asked for.
+fn fresh(plan: &Plan, id: SandboxId, team: TeamId, node: NodeId, now_ms: i64) -> SandboxRecord {
+    SandboxRecord {
+        id,
+        team,
+        template: plan.template.clone(),
+        node,
+        desired: Desired::Running,
+        observed: State::Starting,
+        generation: 1,
+        spec: plan.spec.clone(),
+        network_policy: plan.network_policy.clone(),
+        end: None,
+        failure: None,
+        timeout_at_ms: None,
+        ends_at_ms: None,
+        seen_generation: 0,
+        created_at_ms: now_ms,
+        launched_at_ms: None,
+        state_changed_at_ms: now_ms,
+        deleted_at_ms: None,
     }
 }
 
@@ -184,6 +251,7 @@ fn spec(from: &Serving, order: &Order, limits: &Limits) -> SandboxSpec {
         user: image.user.clone(),
         boot: templates::boot(template, image),
         auto_pause: order.auto_pause,
+        from: None,
     }
 }
 

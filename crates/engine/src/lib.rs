@@ -138,6 +138,14 @@ impl Engine {
         }
     }
 
+    /// Flags it runs with, of which others cannot read what it wrote.
+    pub fn checkpoint_flags(&self) -> Vec<String> {
+        match self {
+            Self::Gvisor(engine) => engine.checkpoint_flags(),
+            Self::Fake(_) => Vec::new(),
+        }
+    }
+
     /// What the agent has to paper over on this engine.
     pub fn shims(&self) -> Shims {
         match self {

@@ -137,9 +137,24 @@ fn kvm() -> Check {
     Check { engine: "firecracker", ..check("kvm", done, remedy) }
 }
 
+/// What the processor can do, in the kernel's words, sorted.
+pub fn cpu_features() -> Vec<String> {
+    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let mut features: Vec<_> = flags(&processor).map(str::to_owned).collect();
+    features.sort_unstable();
+    features
+}
+
+/// The features of the first processor; all have the same.
+fn flags(cpuinfo: &str) -> impl Iterator<Item = &str> {
+    // x86 and ARM call the line differently.
+    let names = ["flags", "Features"];
+    let line = cpuinfo.lines().find_map(|line| names.into_iter().find_map(|name| line.strip_prefix(name)));
+    line.and_then(|line| line.split_once(':')).map_or("", |(_, flags)| flags).split_whitespace()
+}
+
 fn hardware_virtualisation(cpuinfo: &str) -> Option<&'static str> {
-    let flags = cpuinfo.lines().find_map(|line| line.strip_prefix("flags")?.split_once(':'))?.1;
-    ["vmx", "svm"].into_iter().find(|wanted| flags.split_whitespace().any(|flag| flag == *wanted))
+    ["vmx", "svm"].into_iter().find(|wanted| flags(cpuinfo).any(|flag| flag == *wanted))
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@
 pub mod capacity;
 pub mod graves;
 pub mod guest;
-pub mod keep;
 pub mod leaks;
 pub mod node;
 pub mod room;
 pub mod sandbox;
 pub mod supervisor;
+pub mod vault;
 
 mod http;
 mod loopback;
@@ -36,6 +36,7 @@ use wire::node::Capacity;
 use node::Node;
 use sandbox::pulse::Pulse;
 use supervisor::Supervisor;
+use vault::Vault;
 
 /// What a node is made of.
 pub struct Config {
@@ -43,8 +44,10 @@ pub struct Config {
     pub id: NodeId,
     /// Where its records are kept.
     pub records_dir: PathBuf,
-    /// Where sandboxes are kept that are paused; on the same disk.
-    pub paused_dir: PathBuf,
+    /// Where the engine writes what a sandbox is, and reads it; on the same disk.
+    pub plain_dir: PathBuf,
+    /// Where that is kept, and with what it is sealed.
+    pub snapshots: artifact::snapshot::Settings,
     /// What sandboxes start from.
     pub images: Images,
     /// What fetches more of them.
@@ -82,6 +85,7 @@ impl Runner {
     pub async fn open(config: Config) -> io::Result<Self> {
         let (id, capacity) = (config.id.clone(), config.capacity);
         let node = Arc::new(Node::open(config)?);
+        tokio::spawn(rewrap(node.vault.clone()));
         let supervisor = Supervisor::open(node, capacity).await?;
         Ok(Self { id, supervisor })
     }
@@ -116,5 +120,15 @@ impl Runner {
     /// Ends what no sandbox needs any more. Sandboxes that run go on.
     pub async fn close(&self) {
         self.supervisor.node.engine.close().await;
+    }
+}
+
+/// What the operator's older keys sealed is sealed with the first, so that they can go. It opens the store, too, before
+/// anybody waits for it.
+async fn rewrap(vault: Arc<Vault>) {
+    match vault.rewrap().await {
+        Ok(0) => {}
+        Ok(keys) => tracing::info!(keys, "snapshots are sealed with the first of the keys now"),
+        Err(error) => tracing::error!(error = error.message, "the store of snapshots cannot be used for now"),
     }
 }

@@ -11,8 +11,7 @@ use engine::{Engine, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wire::guest::frame::{Body, CONNECTION, Frame};
 use wire::guest::{AgentHello, GENERATION, NodeHello};
-
-use crate::sandbox::record::Record;
+use wire::id::SandboxId;
 
 /// How long the agent may take: somewhat longer than it gives an app that listens and has no room.
 const AGENT_WAIT: Duration = Duration::from_secs(15);
@@ -21,22 +20,21 @@ const HELLO_BYTES_MAX: usize = 4096;
 /// The length of a frame precedes it.
 const LENGTH_BYTES: usize = 4;
 
-/// A connection to what listens there; `None` if nobody does, or the agent cannot be asked for it.
-pub(crate) async fn dial(engine: &Engine, record: &Record, port: u16) -> Option<Stream> {
-    let asked = tokio::time::timeout(AGENT_WAIT, ask(engine, record, port)).await;
+/// A connection to what listens there; `None` if nobody does, or the agent cannot be asked for it. `token` is the sandbox's.
+pub(crate) async fn dial(engine: &Engine, id: &SandboxId, token: String, port: u16) -> Option<Stream> {
+    let asked = tokio::time::timeout(AGENT_WAIT, ask(engine, id, token, port)).await;
     match asked.map_err(|_| io::ErrorKind::TimedOut.into()).flatten() {
         Ok(dialled) => dialled,
         Err(error) => {
-            tracing::debug!(sandbox = %record.id, port, %error, "an agent dials no port for us");
+            tracing::debug!(sandbox = %id, port, %error, "an agent dials no port for us");
             None
         }
     }
 }
 
-async fn ask(engine: &Engine, record: &Record, port: u16) -> io::Result<Option<Stream>> {
-    let dialled = engine.dial_inside(&record.id, port, AGENT_WAIT).await;
+async fn ask(engine: &Engine, id: &SandboxId, token: String, port: u16) -> io::Result<Option<Stream>> {
+    let dialled = engine.dial_inside(id, port, AGENT_WAIT).await;
     let mut stream = dialled.map_err(|error| io::Error::other(wire::causes::chain(&error)))?;
-    let token = record.token.clone();
     let hello = NodeHello { generation: GENERATION, token, claim: None, dial: Some(port) };
     let mut frame = BytesMut::new();
     Frame::new(CONNECTION, Body::Hello(serde_json::to_vec(&hello)?.into())).encode(&mut frame);

@@ -15,11 +15,11 @@ use wire::clock::Clock;
 use wire::image::Digest;
 use wire::node::{NodeError, NodeErrorCode, Observed};
 
-use crate::keep::Keep;
 use crate::room::Room;
 use crate::sandbox::pulse::Pulse;
 use crate::sandbox::record::Records;
 use crate::sandbox::scribe::Scribe;
+use crate::vault::Vault;
 use crate::{Config, supervisor};
 
 /// Changes a slow listener may lag behind before its stream is ended.
@@ -40,8 +40,10 @@ pub struct Node {
     pub records: Records,
     /// Who writes it down.
     pub scribe: Scribe,
-    /// What sandboxes are that are paused.
-    pub keep: Keep,
+    /// What sandboxes were that are paused, and snapshots of them.
+    pub vault: Arc<Vault>,
+    /// What this host's processor can do.
+    pub cpu_features: Vec<String>,
     /// How much more can be written.
     pub room: Room,
     /// The time.
@@ -77,7 +79,8 @@ impl Node {
             images: config.images,
             scribe: Scribe::of(records.clone())?,
             records,
-            keep: Keep::open(config.paused_dir)?,
+            vault: Arc::new(Vault::open(config.plain_dir, config.snapshots)?),
+            cpu_features: engine::probe::cpu_features(),
             room,
             puller: config.puller,
             clock: config.clock,

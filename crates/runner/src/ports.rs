@@ -22,7 +22,6 @@ use wire::sandbox::State;
 
 use crate::loopback;
 use crate::sandbox::handle::Handle;
-use crate::sandbox::record::Record;
 use crate::sandbox::talk::Talking;
 use crate::supervisor::Supervisor;
 
@@ -110,7 +109,7 @@ async fn lend_one(supervisor: &Supervisor, order: &Dial) -> Result<Loan, DialRef
     let dialled = tokio::select! {
         biased;
         _ = handle.wait(|observed| !runs(observed)) => return Err(gone()),
-        dialled = dial(&supervisor.node.engine, &handle.record, *port, wait) => dialled,
+        dialled = dial(&supervisor.node.engine, &handle, *port, wait) => dialled,
     };
     let stream = dialled.map_err(|error| undialled(&error))?;
     Ok(Loan { stream, handle, _talking: talking })
@@ -119,7 +118,7 @@ async fn lend_one(supervisor: &Supervisor, order: &Dial) -> Result<Loan, DialRef
 /// A connection to whoever listens on the port, or begins to within `wait`.
 async fn dial(
     engine: &Engine,
-    record: &Record,
+    handle: &Handle,
     port: u16,
     wait: Duration,
 ) -> Result<engine::Stream, engine::Error> {
@@ -127,11 +126,11 @@ async fn dial(
     let mut refused_wait = REFUSED_WAIT_MIN;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let refusal = match engine.dial_port(&record.id, port, left).await {
+        let refusal = match engine.dial_port(&handle.record.id, port, left).await {
             Err(error) if is_refusal(&error) => error,
             dialled => return dialled,
         };
-        if let Some(stream) = loopback::dial(engine, record, port).await {
+        if let Some(stream) = loopback::dial(engine, &handle.record.id, handle.token(), port).await {
             return Ok(stream);
         }
         if Instant::now() + refused_wait > deadline {

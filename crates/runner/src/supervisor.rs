@@ -2,6 +2,7 @@
 //! refuses newcomers, and takes over what an earlier process left.
 
 mod pauses;
+mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -81,11 +82,7 @@ impl Supervisor {
             admitting: tokio::sync::Mutex::default(),
             waking: Mutex::default(),
         });
-        let records = supervisor.node.records.load()?;
-        let paused: BTreeSet<&str> =
-            records.iter().filter(|r| r.phase == Phase::Paused).map(|r| r.id.as_str()).collect();
-        supervisor.node.keep.retain(|name| paused.contains(name))?;
-        for record in records {
+        for record in supervisor.node.records.load()? {
             let id = record.id.clone();
             let handle = supervisor.take_over(record).await;
             supervisor.lock().insert(id, handle);
@@ -149,6 +146,9 @@ impl Supervisor {
     /// [`NodeErrorCode::NotFound`] for an image this node does not have, [`NodeErrorCode::Timeout`].
     pub async fn put(&self, id: SandboxId, put: PutSandbox) -> Result<Observed, NodeError> {
         self.attend(&id).await;
+        if self.get(&id).is_none() {
+            self.check_origin(&put.spec).await?;
+        }
         let begun = tokio::time::timeout(RECORD_BOUND, self.find_or_begin(&id, &put)).await;
         let handle = begun.map_err(|_| slow_record())??;
         handle.send(Command::Generation(put.generation)).await;
@@ -172,7 +172,7 @@ impl Supervisor {
             id.clone(),
             put.generation,
             put.spec.clone(),
-            random_token()?,
+            random_hex()?,
             self.node.boot_id.clone(),
         );
         // Before anything else happens: what is on the host can be found and undone from here on.
@@ -517,6 +517,7 @@ fn never_seen(id: SandboxId, delete: DeleteSandbox) -> Observed {
         death: Some(died(delete.reason, "")),
         timeout_at_ms: None,
         is_wanted: false,
+        leaves: None,
         steps: Vec::new(),
     }
 }
@@ -551,7 +552,11 @@ fn slow_record() -> NodeError {
     NodeError::new(NodeErrorCode::Timeout, message)
 }
 
-fn random_token() -> Result<String, NodeError> {
+/// 32 bytes that nobody can guess, in hexadecimal.
+///
+/// # Errors
+/// When the kernel has none.
+pub fn random_hex() -> Result<String, NodeError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)
         .map_err(|error| NodeError::new(NodeErrorCode::Internal, format!("no randomness: {error}")))?;

@@ -20,3 +20,4 @@ pub mod keyring;
 pub mod node;
 pub mod public;
 pub mod sandbox;
+pub mod snapshot;

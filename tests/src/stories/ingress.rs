@@ -11,7 +11,7 @@ use testkit::ingress::{DOMAIN, Door};
 use testkit::lab::{Builder, Lab, eventually};
 use testkit::machines::Kind;
 
-use super::{read, sandbox, write};
+use super::{read, run, sandbox, write};
 use crate::id_of;
 
 /// The app, in Python.
@@ -203,6 +203,10 @@ pub async fn an_app_that_listens_inside_alone_is_reached_too(lab: Builder) {
         assert_eq!(code(get(&door.client(""), &host, "/").await), (401, json!("unauthorized")));
         hosts.push(host);
     }
+    // What wakes has another token than what was paused.
+    super::pause::pause(&lab, &id).await;
+    assert_eq!(run(&lab, &id, "echo awake").await["stdout"], "awake\n");
+    assert_eq!(get(&client, &hosts[0], "/again").await.expect(200).json()["path"], "/again");
     // By this way, too, nobody speaks with the agent, whose port is as open to the inside as to the outside.
     assert_eq!(code(get(&client, &host(&id, 1), "/").await), (404, json!("not_found")));
     let mut events =

@@ -14,6 +14,7 @@ pub mod operations;
 pub mod pause;
 pub mod processes;
 pub mod pty;
+pub mod snapshots;
 mod sse;
 pub mod templates;
 pub mod watch;

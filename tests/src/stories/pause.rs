@@ -17,7 +17,8 @@ const ANSWER_BOUND: Duration = Duration::from_secs(120);
 const AGAIN_WAIT: Duration = Duration::from_millis(50);
 
 /// Counts for ever; a number that is missing or there twice is seen by [`counted`].
-const COUNT: &str = "(i=0; while :; do i=$((i+1)); echo $i >> counts; sleep 0.01; done) > /dev/null 2>&1 &";
+pub(super) const COUNT: &str =
+    "(i=0; while :; do i=$((i+1)); echo $i >> counts; sleep 0.01; done) > /dev/null 2>&1 &";
 
 /// Talks to itself over a connection, notes each word in a file that stays open, and listens for others.
 const TALK: &str = r#"
@@ -53,7 +54,7 @@ with socket.create_connection(("127.0.0.1", int(open("port").read()))) as other:
 print(len(lines))
 "#;
 
-async fn pause(lab: &Lab, id: &str) -> Value {
+pub(super) async fn pause(lab: &Lab, id: &str) -> Value {
     ask_to_pause(lab, id).await.expect(201).json()
 }
 
@@ -62,7 +63,7 @@ async fn ask_to_pause(lab: &Lab, id: &str) -> Answer {
 }
 
 /// How far it has counted, when that is more than so many and none is missing.
-async fn counted(lab: &Lab, id: &str, more_than: u64) -> u64 {
+pub(super) async fn counted(lab: &Lab, id: &str, more_than: u64) -> u64 {
     let wait =
         format!("until test $(wc -l < counts) -gt {more_than}; do sleep 0.01; done; head -c -1 counts");
     let said = asked_until_answered(lab, id, &wait).await;
@@ -97,8 +98,15 @@ async fn assert_no_compute(lab: &Lab) {
     assert_eq!(used.sandboxes, 0);
 }
 
-fn nothing_is_kept(lab: &Lab) -> bool {
-    std::fs::read_dir(lab.dir().join("paused")).unwrap().next().is_none()
+/// How many snapshots are kept, those of sandboxes that are or were paused among them.
+pub(super) fn kept(lab: &Lab) -> usize {
+    std::fs::read_dir(lab.snapshots_dir().join("manifests")).map_or(0, Iterator::count)
+}
+
+/// What engines write and read is plain for a moment alone.
+pub(super) async fn assert_nothing_plain(lab: &Lab) {
+    let plain = lab.dir().join("plain");
+    eventually("nothing is plain", async || std::fs::read_dir(&plain).unwrap().next().is_none()).await;
 }
 
 pub async fn what_is_paused_takes_no_compute_and_goes_on_when_it_is_needed(lab: Builder) {
@@ -118,7 +126,12 @@ pub async fn what_is_paused_takes_no_compute_and_goes_on_when_it_is_needed(lab: 
     assert_eq!(read(&lab, &id, json!({ "path": "kept" })).await.expect(200).body, "written before");
     assert_eq!(shown(&lab, &id).await["state"], "running");
     counted(&lab, &id, before + 10).await;
-    assert!(nothing_is_kept(&lab), "what was kept is the past");
+    assert_eq!(kept(&lab), 1, "what it was is kept until it is paused again");
+    pause(&lab, &id).await;
+    assert_eq!(kept(&lab), 1);
+    assert_nothing_plain(&lab).await;
+    lab.api.delete(&format!("/v1/sandbox/{id}")).await.expect(204);
+    assert_eq!(kept(&lab), 0);
     lab.end().await;
 }
 
@@ -280,7 +293,8 @@ pub async fn a_delete_wins_while_it_is_paused_being_paused_or_woken(lab: Builder
     held.release();
     deleting.await.unwrap().expect(204);
     assert!(!asked.await.unwrap().status.is_success());
-    assert!(nothing_is_kept(&lab));
+    assert_eq!(kept(&lab), 0);
+    assert_nothing_plain(&lab).await;
     assert_no_compute(&lab).await;
     lab.end().await;
 }
@@ -289,7 +303,7 @@ pub async fn a_pause_that_fails_at_any_step_leaves_it_running(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;
     run(&lab, &id, COUNT).await;
-    for step in lab.kind.checkpoint_steps().iter().chain(&["kept"]) {
+    for step in lab.kind.checkpoint_steps().iter().chain(&["written"]) {
         let before = counted(&lab, &id, 10).await;
         lab.faults.fail_at(step);
         let refused = lab.api.attempt(Method::POST, &format!("/v1/sandbox/{id}/pause"), "").await;
@@ -302,7 +316,7 @@ pub async fn a_pause_that_fails_at_any_step_leaves_it_running(lab: Builder) {
         }
         counted(&lab, &id, before + 10).await;
         assert_eq!(shown(&lab, &id).await["state"], "running");
-        assert!(nothing_is_kept(&lab));
+        assert_eq!(kept(&lab), 0);
     }
     assert_eq!(pause(&lab, &id).await["state"], "paused");
     lab.end().await;
@@ -368,7 +382,7 @@ pub async fn a_node_that_restarts_meanwhile_loses_nothing(lab: Builder) {
     lab.start_node().await.unwrap();
     asked.await.unwrap();
     counted(&lab, &id, before + 10).await;
-    assert!(nothing_is_kept(&lab));
+    assert_nothing_plain(&lab).await;
     lab.end().await;
 }
 
@@ -405,17 +419,34 @@ pub async fn a_team_that_may_have_no_more_wakes_none(lab: Builder) {
     lab.end().await;
 }
 
+/// Changes a bit in the middle of everything that is kept; twice is as good as never.
+pub(super) fn flip(lab: &Lab) {
+    for pack in std::fs::read_dir(lab.snapshots_dir().join("packs")).unwrap() {
+        let path = pack.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    }
+}
+
 pub async fn what_is_kept_and_damaged_is_refused_with_the_reason(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;
     pause(&lab, &id).await;
-    let kept = lab.dir().join("paused").join(&id);
-    let whole = kept.with_extension("whole");
-    std::fs::rename(&kept, &whole).unwrap();
+    flip(&lab);
     let refused = execute(&lab, &id, json!({ "command": "true" })).await.expect(502).json();
-    assert!(refused["message"].as_str().unwrap().contains("cannot be read"), "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("is damaged"), "{refused}");
     assert_eq!(shown(&lab, &id).await["state"], "paused");
-    std::fs::rename(&whole, &kept).unwrap();
+    flip(&lab);
+    assert_eq!(run(&lab, &id, "echo on").await["stdout"], "on\n");
+    let path = lab.snapshots_dir();
+    let away = path.with_extension("away");
+    pause(&lab, &id).await;
+    std::fs::rename(&path, &away).unwrap();
+    execute(&lab, &id, json!({ "command": "true" })).await.expect(502);
+    assert_eq!(shown(&lab, &id).await["state"], "paused");
+    std::fs::rename(&away, &path).unwrap();
     assert_eq!(run(&lab, &id, "echo on").await["stdout"], "on\n");
     lab.end().await;
 }

@@ -1,4 +1,5 @@
-//! The part of `contract/guest.txt` that is about files, processes with an id, terminals, and what a sandbox starts with.
+//! The part of `contract/guest.txt` that is about files, processes with an id, terminals, what a sandbox starts with,
+//! and what it goes on with.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use wire::guest::bundle::{self, FileHeader};
 use wire::guest::file::{Edit, FileCall, FileInfo, Match, Node, Walk};
 use wire::guest::process::{ProcessCall, ProcessInfo};
 use wire::guest::pty::{PtyCall, PtyInfo, PtySpec};
+use wire::guest::renew::{HookEnd, Renew, RenewKind, Renewed};
 use wire::guest::watch::Change;
 use wire::guest::{Command, ExecCause, ExecEnd, Whoami};
 use wire::sandbox::{HttpProbe, Probe};
@@ -212,5 +214,37 @@ pub fn whoami() -> Whoami {
         gid: 1000,
         home: "/home/user".into(),
         workdir: "/workspace".into(),
+    }
+}
+
+/// A [`Renew`].
+pub fn renew() -> Renew {
+    Renew {
+        token: "ff00".into(),
+        hostname: "sbx".into(),
+        wall_ms: 1_700_000_000_000,
+        kind: RenewKind::Fork,
+        entropy: "c0ffee".into(),
+    }
+}
+
+/// Every [`RenewKind`].
+pub fn renew_kinds() -> Result<Vec<String>> {
+    Ok(every_variant!(RenewKind {
+        RenewKind::Wake => RenewKind::Wake,
+        RenewKind::Restore => RenewKind::Restore,
+        RenewKind::Fork => RenewKind::Fork,
+    }))
+}
+
+/// A [`Renewed`].
+pub fn renewed() -> Renewed {
+    let hook =
+        HookEnd { name: "10-seed".into(), exit_code: Some(1), timed_out: false, said: "no seed\n".into() };
+    Renewed {
+        clock_stepped_ms: -1500,
+        generation_id: "00112233445566778899aabbccddeeff".into(),
+        hooks: vec![hook],
+        notes: vec!["/etc/machine-id: no space left on device".into()],
     }
 }

@@ -33,6 +33,7 @@ pub fn text() -> Result<String> {
     section(&mut out, "Open: ProcessCall, in Request::Process", &calls::process_calls()?);
     section(&mut out, "Open: PtyCall, in Request::Pty", &calls::pty_calls()?);
     section(&mut out, "Open: Probe, in Request::Boot", &calls::probes()?);
+    section(&mut out, "Open: RenewKind, in Request::Renew", &calls::renew_kinds()?);
     section(&mut out, "Data of a Walk: a line", &calls::findings()?);
     section(&mut out, "Data of a Watch: a line", &calls::changes()?);
     section(
@@ -155,6 +156,7 @@ fn requests() -> Result<Vec<String>> {
         Request::Boot(_) => Request::Boot(calls::boot()),
         Request::Whoami => Request::Whoami,
         Request::Pause => Request::Pause,
+        Request::Renew(_) => Request::Renew(calls::renew()),
         Request::Status => Request::Status,
     });
     examples.insert(1, example(&Request::Exec(bare))?);
@@ -213,6 +215,7 @@ fn outcomes() -> Result<Vec<String>> {
         Ok(Done::Ptys(_)) => Ok(Done::Ptys(vec![calls::pty_info()])),
         Ok(Done::Booted(_)) => Ok(Done::Booted(calls::booted())),
         Ok(Done::Whoami(_)) => Ok(Done::Whoami(calls::whoami())),
+        Ok(Done::Renewed(_)) => Ok(Done::Renewed(calls::renewed())),
         Ok(Done::Status(_)) => Ok(Done::Status(status)),
         Err(Error { .. }) => Err(Error { code: ErrorCode::NotFound, message: "a: no such file".into() }),
     });

@@ -9,11 +9,12 @@ use wire::image::{Digest, ImageConfig, RegistryCredentials};
 use wire::node::{
     BuildEvent, BuildFailure, BuildProgress, BuildSystemImage, BuiltImage, Capacity, DeleteSandbox,
     GUEST_CONTENT_TYPE, GUEST_STREAM, Inspection, Leak, NodeError, NodeErrorCode, NodeReport, Observed,
-    PauseSandbox, PruneImages, Pruned, PrunedItem, PrunedKind, PullEvent, PullFailure, PullFailureCode,
-    PullImage, PullPhase, PullProgress, PutDeadline, PutSandbox, ResolvedImage, SandboxSpec, StepTime,
-    WakeSandbox,
+    Origin, PauseSandbox, PruneImages, PruneSnapshots, Pruned, PrunedItem, PrunedKind, PullEvent,
+    PullFailure, PullFailureCode, PullImage, PullPhase, PullProgress, PutDeadline, PutSandbox, ResolvedImage,
+    SandboxSpec, StepTime, TakeSnapshot, TakenSnapshot, WakeSandbox,
 };
 use wire::sandbox::{Boot, Death, Probe, ReadyCheck, Reason, Resources, State};
+use wire::snapshot::Root;
 
 use super::{COMMAND, every_variant, example};
 
@@ -41,6 +42,12 @@ pub fn text() -> Result<String> {
         ("PullPhase", pull_phases()?),
         ("PullFailureCode", pull_failures()?),
         ("PruneImages", vec![prune()?]),
+        ("TakeSnapshot", vec![example(&TakeSnapshot { ends: true })?]),
+        ("TakenSnapshot", vec![example(&TakenSnapshot { root: root(), bytes: 4096 })?]),
+        (
+            "PruneSnapshots",
+            vec![example(&PruneSnapshots { keep: vec![root()], age_seconds_min: 3600, dry_run: true })?],
+        ),
         ("Pruned", vec![pruned()?]),
         ("PrunedKind", pruned_kinds()?),
         ("NodeError", errors()?),
@@ -64,6 +71,10 @@ fn entry(name: &str, examples: &[String]) -> String {
 
 fn sandbox() -> SandboxId {
     SandboxId::from_entropy([7; ENTROPY_BYTES])
+}
+
+fn root() -> Root {
+    Root::new([7; 32])
 }
 
 fn digest() -> Digest {
@@ -99,6 +110,7 @@ fn put() -> Result<String> {
             stop_signal: Some("SIGTERM".into()),
         }),
         auto_pause: true,
+        from: Some(Origin { snapshot: root(), is_fork: true }),
     };
     example(&PutSandbox { generation: 1, spec })
 }
@@ -111,13 +123,14 @@ fn observed() -> Result<Vec<String>> {
         death: None,
         timeout_at_ms: None,
         is_wanted: false,
+        leaves: None,
         steps: vec![],
     };
     let steps = vec![StepTime { step: "network".into(), micros: 1500 }];
     let running =
         Observed { state: State::Running, timeout_at_ms: Some(1_767_225_600_000), steps, ..starting.clone() };
     let death = Some(Death { reason: Reason::EngineLost, evidence: "signal 9".into() });
-    let deleted = Observed { state: State::Deleted, death, ..starting.clone() };
+    let deleted = Observed { state: State::Deleted, death, leaves: Some(root()), ..starting.clone() };
     Ok(vec![example(&starting)?, example(&running)?, example(&deleted)?])
 }
 
@@ -239,6 +252,9 @@ fn pruned_kinds() -> Result<Vec<String>> {
         PrunedKind::Image => PrunedKind::Image,
         PrunedKind::Layer => PrunedKind::Layer,
         PrunedKind::PartialLayer => PrunedKind::PartialLayer,
+        PrunedKind::Snapshot => PrunedKind::Snapshot,
+        PrunedKind::Chunks => PrunedKind::Chunks,
+        PrunedKind::Draft => PrunedKind::Draft,
     }))
 }
 
@@ -255,6 +271,7 @@ fn error_codes() -> Result<Vec<String>> {
         NodeErrorCode::NoCapacity => NodeErrorCode::NoCapacity,
         NodeErrorCode::StorageFull => NodeErrorCode::StorageFull,
         NodeErrorCode::Invalid => NodeErrorCode::Invalid,
+        NodeErrorCode::Unusable => NodeErrorCode::Unusable,
         NodeErrorCode::EngineFailed => NodeErrorCode::EngineFailed,
         NodeErrorCode::GuestUnreachable => NodeErrorCode::GuestUnreachable,
         NodeErrorCode::Timeout => NodeErrorCode::Timeout,

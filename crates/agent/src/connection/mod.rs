@@ -76,11 +76,13 @@ pub async fn serve(session: Session, wire: Wire) {
     let (reader, writer) = tokio::io::split(wire.stream);
     let (out, queue) = writer::queue();
     let mut writing = tokio::task::spawn_local(writer::write_all(queue, writer));
-    let mut connection = Connection { session: Rc::new(session), out, streams: Rc::default() };
+    let session = Rc::new(session);
+    let mut connection = Connection { session: session.clone(), out, streams: Rc::default() };
     // A node that does not read is as gone as one that does not write.
     tokio::select! {
         Over = connection.read_all(reader, wire.input) => {}
         _ = &mut writing => {}
+        () = session.is_over() => {}
     }
     connection.streams.cancel_all();
     writing.abort();
@@ -213,7 +215,7 @@ impl Connection {
 async fn run(session: Rc<Session>, streams: Rc<Streams>, stream: Rc<Stream>, json: Bytes) {
     let agent = &session.agent;
     agent.requests.set(agent.requests.get() + 1);
-    let outcome = request::carry_out(agent, &stream, json).await;
+    let outcome = request::carry_out(&session, &stream, json).await;
     agent.requests.set(agent.requests.get().saturating_sub(1));
     end(stream.out(), stream.number(), &outcome).await;
     streams.0.borrow_mut().remove(&stream.number());

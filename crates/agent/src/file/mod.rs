@@ -28,10 +28,12 @@ mod write;
 
 pub use bundles::{read_all, write_all};
 pub use call::call;
+pub use directory::Directory;
+pub use entry::Entry;
 pub use read::read;
 pub use search::walk;
 pub use watch::watch;
-pub use write::write;
+pub use write::{put, write};
 
 use std::path::Path;
 use std::sync::Arc;

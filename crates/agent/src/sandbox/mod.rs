@@ -103,7 +103,8 @@ fn absolute_workdir(workdir: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn name_machine(hostname: &str) -> Result<(), String> {
+/// Gives the machine its name.
+pub fn name_machine(hostname: &str) -> Result<(), String> {
     match rustix::system::sethostname(hostname.as_bytes()) {
         // An engine that grants no such right has named the machine itself.
         Ok(()) | Err(Errno::PERM) => Ok(()),

@@ -4,11 +4,7 @@
 //! name-service plug-ins into the agent.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 
-use rustix::fs::{FileType, OFlags};
 use wire::guest::{Error, ErrorCode};
 
 use crate::failure;
@@ -16,8 +12,6 @@ use crate::root::Root;
 
 /// The sandbox user's name, where the image has one.
 const SANDBOX_USER: &str = "user";
-/// A user or group file, in bytes; what is beyond is not read.
-const USER_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Supplementary groups of one user; more are left out.
 const GROUPS_MAX: usize = 1024;
 
@@ -54,8 +48,8 @@ pub fn may_switch() -> bool {
 ///
 /// Where the agent may not switch users, the empty spec means the user it runs as.
 pub fn resolve(root: &Root, spec: &str) -> Result<Identity, Error> {
-    let passwd = read(root, "/etc/passwd");
-    let group = read(root, "/etc/group");
+    let passwd = root.text("/etc/passwd");
+    let group = root.text("/etc/group");
     if !spec.is_empty() {
         return find(spec, &passwd, &group);
     }
@@ -67,24 +61,24 @@ pub fn resolve(root: &Root, spec: &str) -> Result<Identity, Error> {
 
 /// The number of the user that `spec` (a name or a number) means.
 pub fn user_number(root: &Root, spec: &str) -> Result<u32, Error> {
-    find_user(spec, &read(root, "/etc/passwd")).map(|user| user.uid)
+    find_user(spec, &root.text("/etc/passwd")).map(|user| user.uid)
 }
 
 /// The number of the group that `spec` (a name or a number) means.
 pub fn group_number(root: &Root, spec: &str) -> Result<u32, Error> {
-    find_group(spec, &read(root, "/etc/group"))
+    find_group(spec, &root.text("/etc/group"))
 }
 
 /// The name of every user that has one; the first, where there are several.
 pub fn user_names(root: &Root) -> BTreeMap<u32, String> {
-    let passwd = read(root, "/etc/passwd");
+    let passwd = root.text("/etc/passwd");
     let entries: Vec<Identity> = passwd.lines().filter_map(passwd_entry).collect();
     entries.into_iter().rev().map(|entry| (entry.uid, entry.name)).collect()
 }
 
 /// The name of every group that has one; the first, where there are several.
 pub fn group_names(root: &Root) -> BTreeMap<u32, String> {
-    let group = read(root, "/etc/group");
+    let group = root.text("/etc/group");
     let entries: Vec<(&str, u32, &str)> = group.lines().filter_map(group_entry).collect();
     entries.into_iter().rev().map(|(name, gid, _)| (gid, name.to_owned())).collect()
 }
@@ -99,18 +93,6 @@ pub fn denied_capabilities() -> Vec<u32> {
 fn is_in_bounding_set(capability: u32) -> bool {
     // SAFETY: this prctl reads one number and writes nothing.
     unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) == 1 }
-}
-
-/// The file's text; empty when it is missing, unreadable or no regular file. Never waits for a FIFO.
-fn read(root: &Root, path: &str) -> String {
-    let mut bytes = Vec::new();
-    if let Ok(fd) = root.open(Path::new(path), OFlags::RDONLY | OFlags::NONBLOCK)
-        && rustix::fs::fstat(&fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
-    {
-        // What was read before a failure is what there is.
-        let _ = File::from(fd).take(USER_FILE_BYTES_MAX).read_to_end(&mut bytes);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn find(spec: &str, passwd: &str, group: &str) -> Result<Identity, Error> {

@@ -12,6 +12,7 @@ mod harness;
 mod limits;
 mod operations;
 mod processes;
+mod renewals;
 mod terminals;
 mod walks;
 mod watches;

@@ -88,12 +88,12 @@ impl Manifest {
     /// Its name, and itself, sealed.
     pub(super) fn seal(&self, objects: &Objects, keys: &DataKeys) -> Result<(Root, Vec<u8>)> {
         let content = self.content()?;
-        let root = Root(keys.root(&content));
+        let root = Root::new(keys.root(&content));
         let epoch = keys.newest();
         let mut sealed = vec![0; HEAD_BYTES];
         sealed.extend_from_slice(&content);
         self.write_places(&mut sealed);
-        keys.manifest(objects, epoch, &root.0)?.seal(&about(&root, epoch), &mut sealed)?;
+        keys.manifest(objects, epoch, root.as_bytes())?.seal(&about(&root, epoch), &mut sealed)?;
         let prefix = [MAGIC.as_slice(), &epoch.to_le_bytes()].concat();
         Ok((root, [prefix, sealed].concat()))
     }
@@ -111,7 +111,7 @@ impl Manifest {
             return Err(damaged("it is cut short"));
         }
         let epoch = Epoch::from_le_bytes(epoch.try_into().unwrap_or_default());
-        let cipher = match keys.manifest(objects, epoch, &root.0) {
+        let cipher = match keys.manifest(objects, epoch, root.as_bytes()) {
             // The number is all that is not sealed, and may be what is wrong.
             Err(Error::Missing { .. }) => return Err(damaged("it names a data key that there is not")),
             cipher => cipher?,
@@ -119,7 +119,7 @@ impl Manifest {
         let content = cipher.open(&about(root, epoch), sealed);
         let content = content.ok_or_else(|| damaged("it was changed or cut short, or is another's"))?;
         let (manifest, length) = read(content).ok_or_else(|| damaged("its content makes no sense"))?;
-        let whole = content.get(..length).is_some_and(|content| keys.root(content) == root.0);
+        let whole = content.get(..length).is_some_and(|content| keys.root(content) == *root.as_bytes());
         if whole { Ok(manifest) } else { Err(damaged("its content has another name")) }
     }
 
@@ -162,7 +162,7 @@ impl Manifest {
 
 /// What a sealed manifest is bound to.
 fn about(root: &Root, epoch: Epoch) -> Vec<u8> {
-    [MAGIC.as_slice(), &epoch.to_le_bytes(), &root.0].concat()
+    [MAGIC.as_slice(), &epoch.to_le_bytes(), root.as_bytes()].concat()
 }
 
 fn u32_of(number: usize) -> [u8; 4] {

@@ -14,7 +14,9 @@
 //!     id                   the node's id
 //!     lock                 held while a node works here
 //!     records/             one JSON file a sandbox
-//!     paused/              one directory a sandbox that is paused: its memory and files
+//!     snapshots/           what sandboxes were that are paused, and snapshots of them, sealed
+//!     snapshot-keys        what that is sealed with, unless the operator has keys
+//!     plain/               what is being written there or read from there, as the engine knows it
 //!     images/              one directory an image
 //!     engine/              disks and bundles of machines
 //! R/                       /run/atoll/<instance>: short, and gone after a reboot

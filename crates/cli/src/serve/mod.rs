@@ -15,6 +15,7 @@ mod node;
 mod registries;
 mod room;
 mod settings;
+mod snapshots;
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;

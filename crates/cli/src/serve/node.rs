@@ -41,7 +41,8 @@ struct Orders {
     ports_socket: PathBuf,
     ports_gid: Option<u32>,
     records_dir: PathBuf,
-    paused_dir: PathBuf,
+    plain_dir: PathBuf,
+    snapshots: super::snapshots::Orders,
     images_dir: PathBuf,
     engine_dir: PathBuf,
     engine_run_dir: PathBuf,
@@ -80,7 +81,12 @@ pub fn give_orders(
         ports_socket: layout.ports_socket(),
         ports_gid: super::ingress::uid(settings),
         records_dir: layout.node_dir("records"),
-        paused_dir: layout.node_dir("paused"),
+        plain_dir: layout.node_dir("plain"),
+        snapshots: super::snapshots::Orders::of(
+            layout,
+            settings.snapshot_bucket.clone(),
+            settings.secrets_key_file.as_deref(),
+        )?,
         images_dir: layout.node_dir("images"),
         engine_dir: layout.node_dir("engine"),
         engine_run_dir,
@@ -117,10 +123,12 @@ pub async fn run(orders: &Path) -> Result<()> {
     let _lock = lock(&orders.lock).await?;
     let faults = Faults::holding(orders.hold_steps.clone());
     let images = artifact::Images::open(&orders.images_dir)?;
+    let snapshots = orders.snapshots.settings()?;
     let runner = Runner::open(runner::Config {
         id: orders.id.clone(),
         records_dir: orders.records_dir.clone(),
-        paused_dir: orders.paused_dir.clone(),
+        plain_dir: orders.plain_dir.clone(),
+        snapshots,
         puller: Puller::open(images.clone(), orders.registries.clone(), unpacker())?,
         images,
         engine: open_engine(&orders, faults.clone())?,

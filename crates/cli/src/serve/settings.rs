@@ -109,10 +109,31 @@ pub struct Settings {
     /// Hours for which events of sandboxes can be read after these are gone [default: 24].
     #[arg(long, env = "ATOLL_EVENT_RETENTION_HOURS")]
     pub event_retention_hours: Option<u32>,
-    /// A file with the keys that registries' credentials are encrypted with: an id and 64 hexadecimal digits a line. The
-    /// first encrypts, all decrypt; at the start everything is encrypted anew with the first [default: one that is made].
+    /// A file with the keys that registries' credentials and snapshots are encrypted with: an id and 64 hexadecimal digits
+    /// a line. The first encrypts, all decrypt; at the start everything that needs it is encrypted anew with the first
+    /// [default: one that is made].
     #[arg(long, env = "ATOLL_SECRETS_KEY_FILE")]
     pub secrets_key_file: Option<PathBuf>,
+    /// Where snapshots are kept, instead of the data directory: a bucket of an S3-compatible store, and what names in it
+    /// begin with.
+    #[arg(long, env = "ATOLL_SNAPSHOT_BUCKET", value_name = "BUCKET[/PREFIX]")]
+    pub snapshot_bucket: Option<String>,
+    /// The address of that store, such as https://s3.eu-central-1.amazonaws.com.
+    #[arg(long, env = "ATOLL_SNAPSHOT_ENDPOINT", value_name = "URL")]
+    pub snapshot_endpoint: Option<String>,
+    /// The region that requests to it are signed for [default: us-east-1].
+    #[arg(long, env = "ATOLL_SNAPSHOT_REGION")]
+    pub snapshot_region: Option<String>,
+    /// Whether the bucket is named in the path, as most stores besides AWS's want it, and not in the host's name
+    /// [default: true].
+    #[arg(long, env = "ATOLL_SNAPSHOT_PATH_STYLE", value_name = "BOOL")]
+    pub snapshot_path_style: Option<bool>,
+    /// A file in the format of ~/.aws/credentials, of which the first profile counts.
+    #[arg(long, env = "ATOLL_SNAPSHOT_CREDENTIALS_FILE", value_name = "FILE")]
+    pub snapshot_credentials_file: Option<PathBuf>,
+    /// Who signs that store's certificate, where this machine does not believe it.
+    #[arg(long, env = "ATOLL_SNAPSHOT_CA", value_name = "FILE")]
+    pub snapshot_ca: Option<PathBuf>,
     /// Hours between two removals of images that nobody needs; 0: only `atoll template prune` removes them [default: 24].
     #[arg(long, env = "ATOLL_PRUNE_INTERVAL_HOURS")]
     pub prune_interval_hours: Option<u32>,
@@ -201,6 +222,8 @@ pub struct Resolved {
     pub event_retention_hours: u32,
     /// The operator's file with the keys that registries' credentials are encrypted with.
     pub secrets_key_file: Option<PathBuf>,
+    /// The bucket of snapshots; `None`: they are in the data directory.
+    pub snapshot_bucket: Option<artifact::snapshot::BucketSettings>,
     /// Hours between two removals of images that nobody needs; 0: never.
     pub prune_interval_hours: u32,
     /// Where images come from.
@@ -234,6 +257,7 @@ impl Settings {
         let registries = super::registries::resolve(&settings)?;
         let listen = settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7070)));
         let ingress = ingress(&settings, listen)?;
+        let snapshot_bucket = super::snapshots::bucket(&settings)?;
         let data_dir = settings.data_dir.unwrap_or_else(|| "/var/lib/atoll".into());
         let engine = settings.engine.unwrap_or(EngineKind::Gvisor);
         Ok(Resolved {
@@ -250,6 +274,7 @@ impl Settings {
             team,
             event_retention_hours: settings.event_retention_hours.unwrap_or(EVENT_RETENTION_HOURS),
             secrets_key_file: settings.secrets_key_file,
+            snapshot_bucket,
             prune_interval_hours: settings.prune_interval_hours.unwrap_or(PRUNE_INTERVAL_HOURS),
             registries,
         })
@@ -282,6 +307,12 @@ impl Settings {
             team_requests_burst: self.team_requests_burst.or(other.team_requests_burst),
             event_retention_hours: self.event_retention_hours.or(other.event_retention_hours),
             secrets_key_file: self.secrets_key_file.or(other.secrets_key_file),
+            snapshot_bucket: self.snapshot_bucket.or(other.snapshot_bucket),
+            snapshot_endpoint: self.snapshot_endpoint.or(other.snapshot_endpoint),
+            snapshot_region: self.snapshot_region.or(other.snapshot_region),
+            snapshot_path_style: self.snapshot_path_style.or(other.snapshot_path_style),
+            snapshot_credentials_file: self.snapshot_credentials_file.or(other.snapshot_credentials_file),
+            snapshot_ca: self.snapshot_ca.or(other.snapshot_ca),
             prune_interval_hours: self.prune_interval_hours.or(other.prune_interval_hours),
             registry_plain_http: self.registry_plain_http.or(other.registry_plain_http),
             registry_ca: self.registry_ca.or(other.registry_ca),

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
-use wire::id::{KeyId, SandboxId, TeamId, TemplateId};
+use wire::id::{KeyId, SandboxId, SnapshotId, TeamId, TemplateId};
 
 use crate::error::{Error, Result};
 
@@ -13,6 +13,9 @@ pub struct InSandbox(pub SandboxId);
 
 /// The template in the path.
 pub struct OfTemplate(pub TemplateId);
+
+/// The snapshot in the path.
+pub struct OfSnapshot(pub SnapshotId);
 
 /// The key in the path.
 pub struct OfKey(pub KeyId);
@@ -31,6 +34,13 @@ impl<S: Send + Sync> FromRequestParts<S> for OfTemplate {
     type Rejection = Error;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         id(parts, state, "template").await.map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OfSnapshot {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        id(parts, state, "snapshot").await.map(Self)
     }
 }
 

@@ -22,6 +22,7 @@ mod resume;
 mod router;
 mod sandboxes;
 mod serve;
+mod snapshots;
 mod sse;
 mod teams;
 mod template_fields;

@@ -16,7 +16,7 @@ use wire::sandbox::{State as SandboxState, limits};
 use super::App;
 use super::body::json_fields;
 use crate::error::{Error, Result};
-use crate::templates;
+use crate::{snapshots, templates};
 
 /// `POST /v1/template/system`: builds one of our templates; the answer tells how it goes, a JSON line each.
 pub async fn build_system_template(State(app): State<App>, request: Request) -> Result<Response> {
@@ -39,6 +39,14 @@ pub async fn prune_templates(State(app): State<App>, request: Request) -> Result
     fields.finish()?;
     let idle = idle.map_or(app.limits.prune_idle, |seconds| Duration::from_secs(seconds.into()));
     templates::prune(&app, idle, dry_run).await.map(Json)
+}
+
+/// `POST /v1/snapshots/prune`.
+pub async fn prune_snapshots(State(app): State<App>, request: Request) -> Result<Json<Pruned>> {
+    let mut fields = json_fields(&app, request).await?;
+    let dry_run = fields.boolean("dry_run").unwrap_or(false);
+    fields.finish()?;
+    snapshots::prune(&app, app.limits.snapshot_age, dry_run).await.map(Json)
 }
 
 /// `GET /v1/nodes`.

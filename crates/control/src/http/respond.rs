@@ -96,6 +96,7 @@ fn tell_create_failure(failure: Option<NodeErrorCode>) -> Told {
         Some(NodeErrorCode::NoCapacity) => passing(StatusCode::SERVICE_UNAVAILABLE, "no_capacity"),
         Some(NodeErrorCode::StorageFull) => passing(StatusCode::INSUFFICIENT_STORAGE, "storage_full"),
         Some(NodeErrorCode::Timeout) => passing(StatusCode::SERVICE_UNAVAILABLE, "create_timed_out"),
+        Some(NodeErrorCode::Unusable) => told(StatusCode::CONFLICT, "snapshot_unusable"),
         _ => told(StatusCode::INTERNAL_SERVER_ERROR, "create_failed"),
     }
 }
@@ -148,6 +149,7 @@ fn tell_node_refusal(code: NodeErrorCode) -> Told {
     match code {
         NodeErrorCode::NotFound => told(StatusCode::NOT_FOUND, "not_found"),
         NodeErrorCode::WrongState => told(StatusCode::CONFLICT, "wrong_state"),
+        NodeErrorCode::Unusable => told(StatusCode::CONFLICT, "snapshot_unusable"),
         NodeErrorCode::NoCapacity => passing(StatusCode::SERVICE_UNAVAILABLE, "no_capacity"),
         NodeErrorCode::Asleep => passing(StatusCode::SERVICE_UNAVAILABLE, "sandbox_not_ready"),
         NodeErrorCode::StorageFull => passing(StatusCode::INSUFFICIENT_STORAGE, "storage_full"),

@@ -7,7 +7,7 @@ use axum::routing::{delete, get, post};
 
 use super::{
     App, auth, dialect, docs, events, files, health, ingress, keys, observe, operator, processes, ptys,
-    sandboxes, teams, templates,
+    sandboxes, snapshots, teams, templates,
 };
 
 /// The API of this fleet.
@@ -51,6 +51,11 @@ fn team() -> Router<App> {
         .route("/v1/sandbox/{id}/events", get(events::of_sandbox))
         .route("/v1/sandbox/{id}/timeout", post(sandboxes::change_timeout))
         .route("/v1/sandbox/{id}/pause", post(sandboxes::pause))
+        .route("/v1/sandbox/{id}/snapshot/create", post(snapshots::take))
+        .route("/v1/sandbox/{id}/fork", post(snapshots::fork))
+        .route("/v1/snapshots", get(snapshots::list))
+        .route("/v1/snapshot/restore", post(snapshots::restore))
+        .route("/v1/snapshot/{id}", get(snapshots::get).delete(snapshots::delete))
         .route("/v1/sandbox/{id}/system/user-home-dir", get(sandboxes::user_home_dir))
         .route("/v1/sandbox/{id}/system/workdir", get(sandboxes::workdir))
         .route("/v1/sandbox/{id}/process/execute", post(processes::execute))
@@ -117,6 +122,7 @@ fn operators() -> Router<App> {
         .route("/v1/team/{id}", get(teams::get).patch(teams::change).delete(teams::delete))
         .route("/v1/template/system", post(operator::build_system_template))
         .route("/v1/templates/prune", post(operator::prune_templates))
+        .route("/v1/snapshots/prune", post(operator::prune_snapshots))
         .route("/v1/nodes", get(operator::nodes))
         .route("/v1/leaks", get(operator::leaks))
         .route("/metrics", get(operator::metrics))

@@ -78,7 +78,7 @@ pub async fn to_the_end<T: Send + 'static>(
     task.await.map_err(|error| Error::internal("the work on this request did not end", error))?
 }
 
-fn idempotency_key(fields: &mut Fields, headers: &HeaderMap, body: &str) -> Option<CreateKey> {
+pub fn idempotency_key(fields: &mut Fields, headers: &HeaderMap, body: &str) -> Option<CreateKey> {
     let value = headers.get(IDEMPOTENCY_KEY)?;
     match value.to_str() {
         Ok(key)

@@ -16,9 +16,10 @@ use serde::de::DeserializeOwned;
 use wire::id::SandboxId;
 use wire::node::{
     BuildEvent, BuildSystemImage, DeleteSandbox, GUEST_CONTENT_TYPE, Inspection, Leak, NodeError,
-    NodeErrorCode, NodeReport, Observed, PauseSandbox, PruneImages, Pruned, PullEvent, PullImage,
-    PutDeadline, PutSandbox, WakeSandbox,
+    NodeErrorCode, NodeReport, Observed, PauseSandbox, PruneImages, PruneSnapshots, Pruned, PullEvent,
+    PullImage, PutDeadline, PutSandbox, TakeSnapshot, TakenSnapshot, WakeSandbox,
 };
+use wire::snapshot::Root;
 
 use super::connect::UnixConnector;
 use super::guest::{self, GuestAnswer, Upload};
@@ -35,13 +36,13 @@ const DEADLINE_SECONDS_MAX: u64 = 30;
 /// How long a node may take to look at a sandbox and the host.
 const INSPECT_SECONDS_MAX: u64 = 30;
 
-/// How long a node may take to look at its images and remove some.
+/// How long a node may take to look at its images or snapshots and remove some.
 const PRUNE_SECONDS_MAX: u64 = 120;
 
 /// How long a node may take to bring a sandbox up or down, what it starts with left out.
 const SETTLE_SECONDS_MAX: u64 = 120;
 
-/// How long a node may take to pause a sandbox: longer than it gives itself.
+/// How long a node may take to pause a sandbox, or to take a snapshot of it: longer than it gives itself.
 const PAUSE_SECONDS_MAX: u64 = 690;
 
 /// The same of waking one.
@@ -131,6 +132,25 @@ impl NodeClient {
     pub async fn pause(&self, id: &SandboxId, pause: &PauseSandbox) -> Result<Observed, NodeFailure> {
         let request = json_request(Method::PUT, &format!("/v1/sandboxes/{id}/pause"), pause)?;
         self.json("pausing the sandbox", request, PAUSE_SECONDS_MAX).await
+    }
+
+    /// Takes a snapshot of this sandbox; answers once it is durable.
+    pub async fn snapshot(&self, id: &SandboxId, order: &TakeSnapshot) -> Result<TakenSnapshot, NodeFailure> {
+        let request = json_request(Method::POST, &format!("/v1/sandboxes/{id}/snapshot"), order)?;
+        self.json("taking the snapshot", request, PAUSE_SECONDS_MAX).await
+    }
+
+    /// Takes this snapshot away.
+    pub async fn remove_snapshot(&self, root: &Root) -> Result<(), NodeFailure> {
+        let path = format!("/v1/snapshots/{root}");
+        let request = request(Method::DELETE, &path, None, full(Bytes::new()))?;
+        self.json("removing the snapshot", request, SETTLE_SECONDS_MAX).await
+    }
+
+    /// Takes away what nobody needs of snapshots, or says what that is.
+    pub async fn prune_snapshots(&self, order: &PruneSnapshots) -> Result<Pruned, NodeFailure> {
+        let request = json_request(Method::POST, "/v1/snapshots/prune", order)?;
+        self.json("pruning snapshots", request, PRUNE_SECONDS_MAX).await
     }
 
     /// Wants this sandbox, which is paused, to run; answers once it does.

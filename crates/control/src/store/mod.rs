@@ -11,6 +11,7 @@ mod keys;
 mod paging;
 mod place;
 mod sandboxes;
+mod snapshots;
 mod teams;
 mod templates;
 mod trouble;
@@ -37,6 +38,7 @@ pub use idempotency::CreateKey;
 pub use keys::{Caller, KeyRecord};
 pub use paging::Paging;
 pub use sandboxes::{Admission, Page, Promised, Sort};
+pub use snapshots::{SnapshotPage, SnapshotSort};
 pub use teams::TeamRecord;
 pub use trouble::Trouble;
 

@@ -145,6 +145,7 @@ impl Store {
         for sql in [
             "DELETE FROM idempotency WHERE team_id = $1",
             "DELETE FROM events WHERE team_id = $1",
+            "DELETE FROM snapshots WHERE team_id = $1",
             "DELETE FROM sandboxes WHERE team_id = $1",
             "DELETE FROM templates WHERE scope <> 'system' AND team_id = $1",
             "DELETE FROM keys WHERE team_id = $1",

@@ -131,11 +131,12 @@ impl Store {
         records(sqlx::query_as(sql).fetch_all(&self.readers).within().await?)
     }
 
-    /// Every root file system that a template or a sandbox that is not gone counts on.
+    /// Every root file system that a template, a snapshot or a sandbox that is not gone counts on.
     pub async fn images_in_use(&self) -> Result<Vec<Digest>> {
         let sql = "SELECT digest FROM templates WHERE digest IS NOT NULL \
                    UNION SELECT serving ->> 'digest' FROM templates WHERE serving IS NOT NULL \
-                   UNION SELECT spec ->> 'image' FROM sandboxes WHERE observed <> 'deleted'";
+                   UNION SELECT spec ->> 'image' FROM sandboxes WHERE observed <> 'deleted' \
+                   UNION SELECT spec ->> 'image' FROM snapshots";
         let rows: Vec<(String,)> = sqlx::query_as(sql).fetch_all(&self.readers).within().await?;
         rows.iter().map(|(digest,)| parse(digest, digest.parse())).collect()
     }

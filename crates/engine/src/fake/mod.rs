@@ -8,10 +8,12 @@
 //! Like a real engine's, its machines outlive the process that made them: a
 //! later [`Fake`] on the same directory takes them over with [`Fake::find`].
 //!
-//! A checkpoint of one is the name of its processes, which are stopped and stay: their memory keeps itself. So it goes
-//! on under its own id alone, and not after a restart of the host.
+//! A checkpoint of one is the name of its processes, which are stopped and stay (their memory keeps itself), and a copy
+//! of its files. So it goes on under its own id until the host is restarted; under another one, its files alone do, with
+//! a fresh agent.
 
 mod agent;
+mod files;
 mod layout;
 mod machine;
 mod ports;
@@ -45,8 +47,10 @@ const STEP_BOOT: &str = "boot";
 const STEP_STOP: &str = "stop";
 const STEP_WRITE: &str = "write";
 
-/// The file of a checkpoint.
+/// The file of a checkpoint that names its processes.
 const CHECKPOINT: &str = "processes";
+/// The one that names whose they are.
+const OWNER: &str = "owner";
 
 /// What to fake.
 #[derive(Debug, Clone)]
@@ -110,14 +114,14 @@ impl Fake {
     /// As there, and [`Error::Exists`].
     pub async fn up(&self, spec: &MachineSpec) -> Result<Up, Error> {
         let place = self.layout.place(&spec.id);
-        if let Some(from) = &spec.from {
+        if let Some(from) = spec.from.as_deref().filter(|from| is_of(from, &spec.id)) {
             return self.go_on(&spec.id, &place, from).await;
         }
         if place.exists() {
             return Err(Error::Exists { id: spec.id.clone() });
         }
         let log = StepLog::new(self.faults.clone());
-        match self.bring_up(&log, &spec.id, &place).await {
+        match self.bring_up(&log, spec, &place).await {
             Ok(machine) => Ok(Up { machine, steps: log.into_times() }),
             Err(failed) => {
                 if let Err(error) = self.down(&spec.id).await {
@@ -159,6 +163,9 @@ impl Fake {
             let name = format!("{}\n", running.name());
             let file = into.join(CHECKPOINT);
             std::fs::write(&file, &name).map_err(Error::io(format!("writing {}", file.display())))?;
+            let owner = into.join(OWNER);
+            std::fs::write(&owner, id.as_str()).map_err(Error::io(format!("writing {}", owner.display())))?;
+            files::pack(&place.root(), into).await?;
             place.set_checkpointed(&name)
         })
         .await
@@ -186,9 +193,16 @@ impl Fake {
         self.down(id).await
     }
 
-    async fn bring_up(&self, log: &StepLog, id: &SandboxId, place: &Place) -> Result<Machine, Error> {
-        log.step(STEP_DIRECTORY, async { place.make() }).await?;
-        let running = log.step(STEP_AGENT, self.start(id, place)).await?;
+    async fn bring_up(&self, log: &StepLog, spec: &MachineSpec, place: &Place) -> Result<Machine, Error> {
+        let directory = async {
+            place.make()?;
+            match &spec.from {
+                Some(from) => files::unpack(from, &place.root()).await,
+                None => Ok(()),
+            }
+        };
+        log.step(STEP_DIRECTORY, directory).await?;
+        let running = log.step(STEP_AGENT, self.start(&spec.id, place)).await?;
         log.step(STEP_BOOT, async {
             // The latency that was asked for.
             tokio::time::sleep(self.behaviour.bring_up_delay).await;
@@ -385,4 +399,9 @@ impl Fake {
     fn machines(&self) -> MutexGuard<'_, HashMap<SandboxId, Arc<Running>>> {
         self.machines.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a checkpoint is of this machine, and not of another.
+fn is_of(checkpoint: &Path, id: &SandboxId) -> bool {
+    std::fs::read_to_string(checkpoint.join(OWNER)).is_ok_and(|owner| owner == id.as_str())
 }

@@ -124,6 +124,11 @@ impl Gvisor {
         &self.inner.runsc.version
     }
 
+    /// See [`crate::Engine::checkpoint_flags`].
+    pub fn checkpoint_flags(&self) -> Vec<String> {
+        self.inner.runsc.flags_of_all().map(str::to_owned).collect()
+    }
+
     /// What the agent has to paper over.
     pub fn shims(&self) -> Shims {
         self.inner.runsc.shims()

@@ -137,10 +137,15 @@ impl Runsc {
         args
     }
 
+    /// The flags of every sandbox.
+    pub(crate) fn flags_of_all(&self) -> impl Iterator<Item = &'static str> {
+        let known = |flag: &&str| flag.split_once('=').is_some_and(|(name, _)| self.flags.contains(name));
+        FLAGS.into_iter().filter(known)
+    }
+
     fn flags(&self, state: &Path, bundle: &Path) -> Vec<String> {
         let mut args = vec![format!("--root={}", state.display())];
-        let known = |flag: &&str| flag.split_once('=').is_some_and(|(name, _)| self.flags.contains(name));
-        args.extend(FLAGS.into_iter().filter(known).map(|flag| format!("--{flag}")));
+        args.extend(self.flags_of_all().map(|flag| format!("--{flag}")));
         args.push(format!("--overlay2=root:dir={DISK_PLACEHOLDER}"));
         if self.flags.contains("panic-log") {
             args.push(format!("--panic-log={}", bundle.join("panic.log").display()));

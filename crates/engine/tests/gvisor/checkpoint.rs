@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use engine::gvisor::Gvisor;
 use engine::{Error, Machine, MachineSpec};
+use wire::guest::renew::{GENERATION_PATH, HOOKS_DIRECTORY, Renew, RenewKind, Renewed};
+use wire::guest::{Done, Request};
 
-use crate::guest::Guest;
+use crate::guest::{Guest, TOKEN};
 use crate::lab::Lab;
 
 /// Counts for ever; a number that is missing or there twice is seen.
@@ -66,6 +68,68 @@ async fn what_was_written_down_goes_on_where_it_stood_still() {
         counted(&mut guest, before + 10).await;
         lab.engine.down(&again.id).await.unwrap();
     }
+    lab.end().await;
+}
+
+/// What is to be renewed of a sandbox, each on a line.
+fn identity() -> String {
+    format!("busybox hostname; cat /etc/hostname; cat /etc/machine-id; cat {GENERATION_PATH}")
+}
+
+/// Puts files there that a renewal changes, and a program that it runs.
+async fn furnish(guest: &mut Guest) {
+    let program = "#!/bin/sh\necho $ATOLL_RESTORE_KIND $ATOLL_SANDBOX_ID $ATOLL_GENERATION >/told\necho done";
+    let furnish = format!(
+        "busybox mkdir -p {HOOKS_DIRECTORY}; echo lab >/etc/hostname; echo old >/etc/machine-id; \
+         echo '{program}' >{HOOKS_DIRECTORY}/10-tell; busybox chmod +x {HOOKS_DIRECTORY}/10-tell"
+    );
+    let (end, said) = guest.shell(&furnish).await;
+    assert_eq!(end.exit_code, Some(0), "{said}");
+}
+
+async fn renew(guest: &mut Guest, token: &str, hostname: &str) -> Renewed {
+    let wall_ms = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
+    let (hostname, kind, entropy) = (hostname.into(), RenewKind::Fork, token.repeat(64));
+    let order = Renew { token: token.repeat(64), hostname, wall_ms, kind, entropy };
+    match guest.ask(&Request::Renew(order)).await {
+        (Ok(Done::Renewed(renewed)), _) => renewed,
+        other => panic!("another answer: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn copies_of_one_sandbox_have_tokens_names_and_generations_of_their_own() {
+    let lab = Lab::new();
+    let spec = lab.spec();
+    let machine = lab.engine.up(&spec).await.unwrap().machine;
+    let mut guest = lab.guest(&machine).await;
+    furnish(&mut guest).await;
+    let mut seen = vec![guest.shell(&identity()).await.1];
+    guest.hang_up().await;
+    let into = lab.fresh_directory();
+    lab.engine.checkpoint(&machine.id, &into).await.unwrap();
+    lab.engine.down(&machine.id).await.unwrap();
+    for (digit, name) in [("a", "first"), ("b", "second")] {
+        let spec = MachineSpec { from: Some(into.clone()), ..lab.spec() };
+        let copy = lab.engine.up(&spec).await.unwrap().machine;
+        let mut guest = lab.guest(&copy).await;
+        let renewed = renew(&mut guest, digit, name).await;
+        assert_eq!((renewed.clock_stepped_ms, &renewed.notes[..]), (0, &[] as &[String]));
+        assert_eq!((renewed.hooks[0].exit_code, renewed.hooks[0].said.as_str()), (Some(0), "done\n"));
+        let told = guest.shell("cat /told").await.1;
+        assert_eq!(told, format!("fork {name} {}\n", renewed.generation_id));
+        seen.push(guest.shell(&identity()).await.1);
+        assert!(lab.guest_with(&copy, TOKEN).await.hello.refused.is_some(), "the old token opens it");
+        assert_eq!(lab.guest_with(&copy, digit).await.hello.refused, None);
+        lab.engine.down(&copy.id).await.unwrap();
+    }
+    let names: Vec<_> = seen.iter().map(|seen| seen.lines().take(2).collect::<Vec<_>>()).collect();
+    assert_eq!(names, [["lab", "lab"], ["first", "first"], ["second", "second"]]);
+    let mut ids: Vec<_> = seen.iter().flat_map(|seen| seen.lines().skip(2)).collect();
+    assert_eq!(ids.len(), 6, "{seen:?}");
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 6, "an id came twice: {seen:?}");
     lab.end().await;
 }
 

@@ -10,6 +10,9 @@ use wire::guest::{
 
 use crate::lab::WAIT;
 
+/// The token of every claim here, in digits of which there are 64.
+pub const TOKEN: &str = "5";
+
 pub struct Guest {
     stream: Stream,
     input: BytesMut,
@@ -18,8 +21,8 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Says hello and claims the agent, if nobody has.
-    pub async fn greet(mut stream: Stream) -> Self {
+    /// Says hello with 64 of this digit and claims the agent, if nobody has.
+    pub async fn greet(mut stream: Stream, token: &str) -> Self {
         let claim = Claim {
             hostname: "lab".into(),
             env: [("PATH".to_owned(), "/bin".to_owned())].into(),
@@ -29,7 +32,7 @@ impl Guest {
             memory_reserve_bytes: 0,
             shims: Shims { mask_close_range: true, uncover_tmp: true },
         };
-        let (token, claim) = ("5".repeat(64), Some(claim));
+        let (token, claim) = (token.repeat(64), Some(claim));
         let hello = NodeHello { generation: GENERATION, token, claim, dial: None };
         send(&mut stream, CONNECTION, Body::Hello(json(&hello))).await;
         let mut input = BytesMut::new();
@@ -50,18 +53,24 @@ impl Guest {
             stdin: false,
             id: None,
         };
+        let (outcome, output) = self.ask(&Request::Exec(exec)).await;
+        let Ok(Done::Exec(end)) = outcome else { panic!("{script}: {outcome:?}") };
+        (end, output)
+    }
+
+    /// Asks something and returns what came of it and what was said meanwhile, both channels together.
+    pub async fn ask(&mut self, request: &Request) -> (Outcome, String) {
         let number = self.next;
         self.next += 1;
-        send(&mut self.stream, number, Body::Open(json(&Request::Exec(exec)))).await;
+        send(&mut self.stream, number, Body::Open(json(request))).await;
         let mut output = Vec::new();
         loop {
             let frame = receive(&mut self.stream, &mut self.input);
             match tokio::time::timeout(WAIT, frame).await.unwrap().body {
                 Body::Data(Channel::Stdout | Channel::Stderr, bytes) => output.extend_from_slice(&bytes),
                 Body::End(outcome) => {
-                    let outcome: Outcome = serde_json::from_slice(&outcome).unwrap();
-                    let Ok(Done::Exec(end)) = outcome else { panic!("{script}: {outcome:?}") };
-                    return (end, String::from_utf8_lossy(&output).into_owned());
+                    let outcome = serde_json::from_slice(&outcome).unwrap();
+                    return (outcome, String::from_utf8_lossy(&output).into_owned());
                 }
                 _ => {}
             }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use wire::id::{ENTROPY_BYTES, SandboxId};
 use wire::sandbox::Resources;
 
-use crate::guest::Guest;
+use crate::guest::{Guest, TOKEN};
 
 /// How long anything here may take.
 pub const WAIT: Duration = Duration::from_secs(60);
@@ -55,7 +55,12 @@ impl Lab {
     }
 
     pub async fn guest(&self, machine: &Machine) -> Guest {
-        Guest::greet(self.engine.dial_agent(machine, WAIT).await.unwrap()).await
+        self.guest_with(machine, TOKEN).await
+    }
+
+    /// The same with 64 of this digit for a token.
+    pub async fn guest_with(&self, machine: &Machine, token: &str) -> Guest {
+        Guest::greet(self.engine.dial_agent(machine, WAIT).await.unwrap(), token).await
     }
 
     /// An empty directory.

@@ -12,7 +12,7 @@ use wire::guest::{Done, Request};
 use wire::id::SandboxId;
 use wire::node::{
     DeleteSandbox, Inspection, NodeError, NodeErrorCode, Observed, PauseSandbox, PutDeadline, PutSandbox,
-    WakeSandbox,
+    TakeSnapshot, TakenSnapshot, WakeSandbox,
 };
 use wire::sandbox::State as Life;
 
@@ -35,10 +35,15 @@ pub async fn put(
     Path(id): Path<SandboxId>,
     Json(put): Json<PutSandbox>,
 ) -> Result<Json<Observed>, Refusal> {
-    // On a task of its own: a caller that hangs up must not leave a wish half heard.
-    let put = tokio::spawn(async move { door.supervisor.put(id, put).await });
-    let observed = put.await.map_err(|error| NodeError::new(NodeErrorCode::Internal, error.to_string()))?;
-    Ok(Json(observed?))
+    to_the_end(async move { door.supervisor.put(id, put).await }).await
+}
+
+/// Carries out an order on a task of its own: a caller that hangs up must not leave a wish half heard.
+pub(super) async fn to_the_end<T: Send + 'static>(
+    order: impl Future<Output = Result<T, NodeError>> + Send + 'static,
+) -> Result<Json<T>, Refusal> {
+    let done = tokio::spawn(order).await;
+    Ok(Json(done.map_err(|error| NodeError::new(NodeErrorCode::Internal, error.to_string()))??))
 }
 
 pub async fn put_deadline(
@@ -46,9 +51,7 @@ pub async fn put_deadline(
     Path(id): Path<SandboxId>,
     Json(put): Json<PutDeadline>,
 ) -> Result<Json<Observed>, Refusal> {
-    let put = tokio::spawn(async move { door.supervisor.put_deadline(&id, put).await });
-    let observed = put.await.map_err(|error| NodeError::new(NodeErrorCode::Internal, error.to_string()))?;
-    Ok(Json(observed?))
+    to_the_end(async move { door.supervisor.put_deadline(&id, put).await }).await
 }
 
 pub async fn pause(
@@ -56,9 +59,7 @@ pub async fn pause(
     Path(id): Path<SandboxId>,
     Json(pause): Json<PauseSandbox>,
 ) -> Result<Json<Observed>, Refusal> {
-    let pause = tokio::spawn(async move { door.supervisor.pause(&id, pause).await });
-    let observed = pause.await.map_err(|error| NodeError::new(NodeErrorCode::Internal, error.to_string()))?;
-    Ok(Json(observed?))
+    to_the_end(async move { door.supervisor.pause(&id, pause).await }).await
 }
 
 pub async fn wake(
@@ -66,9 +67,15 @@ pub async fn wake(
     Path(id): Path<SandboxId>,
     Json(wake): Json<WakeSandbox>,
 ) -> Result<Json<Observed>, Refusal> {
-    let wake = tokio::spawn(async move { door.supervisor.wake(&id, wake).await });
-    let observed = wake.await.map_err(|error| NodeError::new(NodeErrorCode::Internal, error.to_string()))?;
-    Ok(Json(observed?))
+    to_the_end(async move { door.supervisor.wake(&id, wake).await }).await
+}
+
+pub async fn snapshot(
+    State(door): State<Door>,
+    Path(id): Path<SandboxId>,
+    Json(order): Json<TakeSnapshot>,
+) -> Result<Json<TakenSnapshot>, Refusal> {
+    to_the_end(async move { door.supervisor.snapshot(&id, order).await }).await
 }
 
 pub async fn delete(
@@ -76,8 +83,7 @@ pub async fn delete(
     Path(id): Path<SandboxId>,
     Json(delete): Json<DeleteSandbox>,
 ) -> Result<Json<Observed>, Refusal> {
-    let delete = tokio::spawn(async move { door.supervisor.delete(&id, delete).await });
-    Ok(Json(delete.await.map_err(|error| NodeError::new(NodeErrorCode::Internal, error.to_string()))?))
+    to_the_end(async move { Ok(door.supervisor.delete(&id, delete).await) }).await
 }
 
 pub async fn inspect(

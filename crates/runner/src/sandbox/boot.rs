@@ -160,6 +160,7 @@ mod tests {
             user: String::new(),
             boot: Some(wire::sandbox::Boot { argv, ready, stop_signal: None }),
             auto_pause: false,
+            from: None,
         };
         Record::new(SandboxId::from_entropy([1; ENTROPY_BYTES]), 1, spec, "token".into(), "boot".into())
     }

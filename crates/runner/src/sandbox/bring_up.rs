@@ -1,24 +1,28 @@
 //! Makes a machine and claims its agent.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::{Machine, MachineSpec};
+use wire::guest::renew::RenewKind;
 use wire::node::StepTime;
+use wire::snapshot::Root;
 
-use super::capture::{kept, origin};
 use super::dial::dial;
 use super::record::Record;
+use super::renew::{RENEWED, renew};
 use crate::guest::Connection;
-use crate::keep::Keep;
 use crate::node::Node;
+use crate::vault::{check, token};
 use wire::causes::chain;
 
 /// A fresh agent has so long to listen and to be claimed.
 const AGENT_START_BOUND: Duration = Duration::from_secs(30);
 /// Before a bring-up: its record is written.
 const RECORDED: &str = "recorded";
+/// What it goes on from is here, plain.
+const FETCHED: &str = "fetched";
 /// The last step of a bring-up: the agent answers.
 const AGENT: &str = "agent";
 
@@ -26,6 +30,8 @@ const AGENT: &str = "agent";
 pub(super) struct Up {
     pub(super) machine: Machine,
     pub(super) connection: Connection,
+    /// What opens its agent.
+    pub(super) token: String,
     /// How long each step took.
     pub(super) steps: Vec<StepTime>,
 }
@@ -35,14 +41,23 @@ pub(super) async fn bring_up(node: Arc<Node>, record: Record) -> Result<Up, Stri
     // The semaphore is never closed, so an error cannot happen; without a permit it is merely slower.
     let _permit = node.bring_ups.acquire().await.ok();
     node.faults.reached(RECORDED).await;
-    let up = make(&node, &record, None).await;
+    let up = match &record.spec.from {
+        None => make(&node, &record, None).await,
+        Some(origin) => {
+            let kind = if origin.is_fork { RenewKind::Fork } else { RenewKind::Restore };
+            go_on_from(&node, &record, origin.snapshot, kind).await
+        }
+    };
     up.inspect_err(|evidence| tracing::warn!(sandbox = %record.id, evidence, "bring-up failed"))
 }
 
-/// The same from what was kept of it. If there is none, what was kept still is.
+/// The same from what was kept of it. If it fails, what was kept still is.
 pub(super) async fn restore(node: Arc<Node>, record: Record) -> Result<Up, String> {
     let _permit = node.bring_ups.acquire().await.ok();
-    let restored = try_restore(&node, &record).await;
+    let restored = match record.kept {
+        Some(root) => go_on_from(&node, &record, root, RenewKind::Wake).await,
+        None => Err("nothing was kept of it".into()),
+    };
     if let Err(evidence) = &restored {
         tracing::warn!(sandbox = %record.id, evidence, "it could not be woken");
         if let Err(left) = node.engine.release(&record.id).await {
@@ -52,15 +67,28 @@ pub(super) async fn restore(node: Arc<Node>, record: Record) -> Result<Up, Strin
     restored
 }
 
-async fn try_restore(node: &Node, record: &Record) -> Result<Up, String> {
-    let origin = origin(node, record);
-    let find = move |keep: &Keep, id: &_| Ok(keep.find(id, &origin));
-    let from = kept(node, &record.id, find).await.map_err(|error| error.message)??;
-    make(node, record, Some(from)).await
+async fn go_on_from(node: &Node, record: &Record, root: Root, kind: RenewKind) -> Result<Up, String> {
+    let facts = node.vault.facts(root).await.map_err(|error| error.message)?;
+    check(&facts, node, &record.spec.image).map_err(|error| error.message)?;
+    let token = token(&facts).map_err(|error| error.message)?;
+    let began = Instant::now();
+    let files = node.vault.fetch(root).await.map_err(|error| error.message)?;
+    node.faults.reached(FETCHED).await;
+    let step = StepTime { step: FETCHED.into(), micros: began.elapsed().as_micros() as u64 };
+    let mut as_it_was = record.clone();
+    as_it_was.token = token;
+    let mut up = make(node, &as_it_was, Some(files.dir())).await?;
+    up.steps.insert(0, step);
+    let began = Instant::now();
+    up.token = renew(node, &up.machine, &up.connection, &as_it_was, kind).await?;
+    node.faults.reached(RENEWED).await;
+    up.steps.push(StepTime { step: RENEWED.into(), micros: began.elapsed().as_micros() as u64 });
+    Ok(up)
 }
 
-async fn make(node: &Node, record: &Record, from: Option<PathBuf>) -> Result<Up, String> {
+async fn make(node: &Node, record: &Record, from: Option<&Path>) -> Result<Up, String> {
     let image = node.image(&record.spec.image).map_err(|error| error.message)?;
+    let from = from.map(Path::to_owned);
     let spec = MachineSpec { id: record.id.clone(), image, resources: record.spec.resources, from };
     let up = node.engine.up(&spec).await.map_err(|error| chain(&error))?;
     let began = Instant::now();
@@ -68,5 +96,5 @@ async fn make(node: &Node, record: &Record, from: Option<PathBuf>) -> Result<Up,
     node.faults.reached(AGENT).await;
     let mut steps = up.steps;
     steps.push(StepTime { step: AGENT.into(), micros: began.elapsed().as_micros() as u64 });
-    Ok(Up { machine: up.machine, connection, steps })
+    Ok(Up { machine: up.machine, connection, token: record.token.clone(), steps })
 }

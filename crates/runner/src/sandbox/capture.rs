@@ -1,4 +1,4 @@
-//! Makes what a sandbox is durable, and gives its compute back.
+//! Writes down what a sandbox is, and makes it durable; then it goes on, or its compute is given back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use wire::causes::chain;
 use wire::guest::Request;
 use wire::id::SandboxId;
 use wire::node::{NodeError, NodeErrorCode};
+use wire::snapshot::Root;
 
 use super::dial::dial;
 use super::lifecycle::{CaptureFailure, Event};
@@ -17,8 +18,8 @@ use super::talk::Talk;
 use super::tear_down::pause as patience;
 use super::waits::ended;
 use crate::guest::Connection;
-use crate::keep::Origin;
 use crate::node::Node;
+use crate::vault::{Files, about};
 
 /// Requests that are under way have so long to end by themselves.
 const DRAIN_BOUND: Duration = Duration::from_millis(500);
@@ -26,27 +27,61 @@ const DRAIN_BOUND: Duration = Duration::from_millis(500);
 const PART_BOUND: Duration = Duration::from_secs(10);
 /// A machine whose checkpoint failed has so long to be seen to have ended of it.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
-/// Steps between the engine's own: it is as durable as it will be.
+/// Steps between the engine's own: it is written down, and stands still.
+const WRITTEN: &str = "written";
+/// … and it is as durable as it will be.
 const KEPT: &str = "kept";
 /// … and its compute is gone.
 const RELEASED: &str = "released";
 
-/// Why a sandbox is not paused, and what became of it.
+/// What is to become of a sandbox that is captured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// It is paused.
+    #[default]
+    Pause,
+    /// It ends.
+    End,
+    /// It goes on.
+    GoOn,
+}
+
+/// What a sandbox was.
+pub(super) struct Captured {
+    /// As its engine wrote it.
+    pub(super) files: Arc<Files>,
+    /// As it is kept, unless it goes on: then that is still to be done, while it does.
+    pub(super) kept: Option<(Root, u64)>,
+}
+
+/// Why a sandbox is not captured, and what became of it.
 pub(super) struct NotCaptured {
     pub(super) error: NodeError,
     pub(super) failure: CaptureFailure,
 }
 
-/// Captures a machine that runs; it stands still afterwards. If that fails, it goes on, or has ended of it.
+/// Captures a machine that runs; it stands still afterwards, unless it is to go on. If it fails, it goes on too, or has
+/// ended of it.
 pub(super) async fn capture(
     node: Arc<Node>,
     record: Record,
     machine: Option<Machine>,
     farewell: Option<Farewell>,
     talk: Arc<Talk>,
-) -> Result<(), NotCaptured> {
+    aim: Aim,
+) -> Result<Captured, NotCaptured> {
     let _talking = talk.begin(|| node.engine.wake(&record.id));
-    let Err(error) = try_capture(&node, &record, &machine, farewell, &talk).await else { return Ok(()) };
+    let captured = async {
+        let files = write(&node, &record, &machine, farewell, &talk).await?;
+        match aim {
+            Aim::GoOn => go_on(&node, &record, files).await,
+            Aim::Pause | Aim::End => keep(&node, &record, files).await,
+        }
+    };
+    let error = match captured.await {
+        Ok(captured) => return Ok(captured),
+        Err(error) => error,
+    };
     // What could not be kept for other reasons did it no harm.
     let grace = if error.code == NodeErrorCode::EngineFailed { EXIT_GRACE } else { Duration::ZERO };
     let exit = tokio::time::timeout(grace, ended(&machine)).await.ok();
@@ -71,13 +106,14 @@ async fn part(connection: &Connection, talk: &Talk) -> Result<(), NodeError> {
     tokio::time::timeout(PART_BOUND, parting).await.map_err(late)
 }
 
-async fn try_capture(
+/// Stops all that runs in a machine and has its engine write it down.
+async fn write(
     node: &Node,
     record: &Record,
     machine: &Option<Machine>,
     farewell: Option<Farewell>,
     talk: &Talk,
-) -> Result<(), NodeError> {
+) -> Result<Files, NodeError> {
     let farewell = match (farewell, machine) {
         (Some(farewell), _) => farewell,
         (None, Some(machine)) => {
@@ -93,16 +129,33 @@ async fn try_capture(
         exit = ended(machine) => return Err(NodeError::new(NodeErrorCode::EngineFailed, exit.evidence)),
     }
     drop(farewell);
-    let draft = kept(node, &record.id, |keep, id| keep.draft(id)).await?;
-    let written = node.engine.checkpoint(&record.id, &draft).await;
+    let files = node.vault.draft()?;
+    let written = node.engine.checkpoint(&record.id, files.dir()).await;
     written.map_err(|error| NodeError::new(NodeErrorCode::EngineFailed, chain(&error)))?;
-    let origin = origin(node, record);
-    kept(node, &record.id, move |keep, id| keep.store(id, &origin)).await?;
-    node.faults.reached(KEPT).await;
-    node.faults.check(KEPT).map_err(|error| NodeError::new(NodeErrorCode::Internal, error.to_string()))
+    reached(node, WRITTEN).await?;
+    Ok(files)
 }
 
-/// A sandbox that is not to be paused after all goes on, if it still can.
+async fn keep(node: &Node, record: &Record, files: Files) -> Result<Captured, NodeError> {
+    let files = Arc::new(files);
+    let kept = node.vault.keep(&files, about(node, record)).await?;
+    reached(node, KEPT).await?;
+    Ok(Captured { files, kept: Some(kept) })
+}
+
+async fn go_on(node: &Node, record: &Record, files: Files) -> Result<Captured, NodeError> {
+    let went_on = node.engine.resume(&record.id).await;
+    went_on.map_err(|error| NodeError::new(NodeErrorCode::EngineFailed, chain(&error)))?;
+    Ok(Captured { files: Arc::new(files), kept: None })
+}
+
+/// A step that tests hold or let fail.
+async fn reached(node: &Node, step: &'static str) -> Result<(), NodeError> {
+    node.faults.reached(step).await;
+    node.faults.check(step).map_err(|error| NodeError::new(NodeErrorCode::Internal, error.to_string()))
+}
+
+/// A sandbox that is not captured after all goes on, if it still can.
 pub(super) async fn give_up(
     node: &Node,
     id: &SandboxId,
@@ -114,9 +167,6 @@ pub(super) async fn give_up(
         (Some(exit), _) => fatal(&error, exit.out_of_memory, &exit.evidence),
         (None, Err(stuck)) => fatal(&error, false, &chain(&stuck)),
     };
-    if let Err(left) = kept(node, id, |keep, id| keep.remove(id)).await {
-        tracing::warn!(sandbox = %id, error = left.message, "what was kept of it could not be removed");
-    }
     if failure == CaptureFailure::Refused {
         error.message.push_str("; the sandbox runs on");
     }
@@ -125,32 +175,6 @@ pub(super) async fn give_up(
 
 fn fatal(error: &NodeError, out_of_memory: bool, seen: &str) -> CaptureFailure {
     CaptureFailure::Fatal { out_of_memory, evidence: format!("{}; {seen}", error.message) }
-}
-
-/// What must be the same when it wakes.
-pub(super) fn origin(node: &Node, record: &Record) -> Origin {
-    Origin {
-        engine: node.engine.name().into(),
-        engine_version: node.engine.version().into(),
-        image: record.spec.image.clone(),
-    }
-}
-
-/// Does something with what is kept, on a thread that may wait for the disk.
-pub(super) async fn kept<T: Send + 'static>(
-    node: &Node,
-    id: &SandboxId,
-    work: impl FnOnce(&crate::keep::Keep, &SandboxId) -> std::io::Result<T> + Send + 'static,
-) -> Result<T, NodeError> {
-    let (keep, id) = (node.keep.clone(), id.clone());
-    let done = tokio::task::spawn_blocking(move || work(&keep, &id)).await;
-    done.unwrap_or_else(|cut| Err(std::io::Error::other(cut))).map_err(|error| {
-        let code = match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => NodeErrorCode::StorageFull,
-            _ => NodeErrorCode::Internal,
-        };
-        NodeError::new(code, format!("what the sandbox is cannot be kept on the node's disk: {error}"))
-    })
 }
 
 /// Gives back what a sandbox takes of the host whose checkpoint is kept, after so many attempts that failed.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use wire::clock::Clock;
-use wire::node::{NodeError, Observed, PauseSandbox, PutDeadline, StepTime, WakeSandbox};
+use wire::node::{
+    NodeError, Observed, PauseSandbox, PutDeadline, StepTime, TakeSnapshot, TakenSnapshot, WakeSandbox,
+};
 use wire::sandbox::{Reason, State};
 
 use super::lifecycle::Life;
@@ -15,6 +17,9 @@ use crate::guest::Connection;
 
 /// Who waits for what an order comes to.
 pub type Answer = oneshot::Sender<Result<Observed, NodeError>>;
+
+/// Who waits for a snapshot.
+pub type SnapshotAnswer = oneshot::Sender<Result<TakenSnapshot, NodeError>>;
 
 /// What others ask of a task.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub enum Command {
     Deadline(PutDeadline, Answer),
     /// It should be paused. Answered when it is, or when it is not to be.
     Pause(PauseSandbox, Answer),
+    /// A snapshot of it should be taken. Answered when that is durable, or not to be.
+    Snapshot(TakeSnapshot, SnapshotAnswer),
     /// It should run again. Answered when it does, or when it cannot.
     Wake(WakeSandbox, Answer),
 }
@@ -56,6 +63,11 @@ impl Handle {
     /// What it is now.
     pub fn observed(&self) -> Observed {
         self.sight.borrow().said(&*self.clock)
+    }
+
+    /// What opens a connection to its agent now; another one after each renewal.
+    pub fn token(&self) -> String {
+        self.sight.borrow().token.clone()
     }
 
     /// Stops the task where it stands, as a killed process would. The sandbox goes on without it.
@@ -95,6 +107,7 @@ impl Handle {
 pub(super) struct Sight {
     observed: Observed,
     deadline_boot_ms: Option<u64>,
+    token: String,
 }
 
 impl Sight {
@@ -106,13 +119,14 @@ impl Sight {
             death: life.death().cloned(),
             timeout_at_ms: None,
             is_wanted: false,
+            leaves: record.leaves.filter(|_| life.state() == State::Deleted),
             steps: steps.to_vec(),
         };
         let deadline_boot_ms = match record.phase {
             Phase::Running { deadline_boot_ms } => Some(deadline_boot_ms),
             _ => None,
         };
-        Self { observed, deadline_boot_ms }
+        Self { observed, deadline_boot_ms, token: record.token.clone() }
     }
 
     /// In the words of this moment.

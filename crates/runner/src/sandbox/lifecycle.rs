@@ -1,9 +1,9 @@
 //! The life of a sandbox, as a pure function.
 //!
 //! ```text
-//!  (create)      ┌────────┐  CameUp  ┌─────────┐  Pause (TimeUp)   ┌──────────────┐
+//!  (create)      ┌────────┐  CameUp  ┌─────────┐ Capture (TimeUp)  ┌──────────────┐
 //!  ────────────► │starting│ ───────► │ running │ ────────────────► │ snapshotting │
-//!                └───┬────┘ (Booted) └──┬───▲──┘ ◄─ CaptureFailed ─└──────┬───────┘
+//!                └───┬────┘ (Booted) └──┬───▲──┘ ◄─ WentOn, CaptureFailed ┬┘
 //!                    │                  │   │                             │ Captured, Released
 //!                    │                  │   │ CameUp                      ▼
 //!                    │                  │ ┌─┴─────────┐     Wake     ┌────────┐
@@ -53,7 +53,7 @@ pub enum Work {
     BringUp,
     /// What it starts with is started, and waited for. Ends in [`Event::Booted`] or [`Event::BootFailed`].
     Boot,
-    /// What it is, is made durable. Ends in [`Event::Captured`] or [`Event::CaptureFailed`].
+    /// It is written down. Ends in [`Event::Captured`], [`Event::WentOn`] or [`Event::CaptureFailed`].
     Capture,
     /// Its compute is given back. Ends in [`Event::Released`] or [`Event::ReleaseFailed`].
     Release,
@@ -98,10 +98,12 @@ pub enum Event {
     },
     /// Its agent stopped answering.
     AgentLost(String),
-    /// Somebody wants it paused.
-    Pause,
+    /// Somebody wants it paused, or a snapshot of it.
+    Capture,
     /// What it is, is durable.
     Captured,
+    /// What it was a moment ago is, or will be; and it goes on.
+    WentOn,
     /// It is not.
     CaptureFailed(CaptureFailure),
     /// It takes no compute any more.
@@ -191,8 +193,9 @@ impl Life {
             Event::EngineExited { out_of_memory, evidence } => self.engine_exited(out_of_memory, evidence),
             Event::DiskFailed { full, evidence } => self.disk_failed(full, evidence),
             Event::AgentLost(evidence) => self.agent_lost(evidence),
-            Event::Pause => self.pause(),
+            Event::Capture => self.capture(),
             Event::Captured => self.captured(),
+            Event::WentOn => self.went_on(),
             Event::CaptureFailed(failure) => self.capture_failed(failure),
             Event::Released => self.released(),
             Event::ReleaseFailed(_) => self.release_failed(),
@@ -272,7 +275,7 @@ impl Life {
 
     fn time_up(&mut self) -> Option<Work> {
         match self.state {
-            State::Running if self.plan.auto_pause => self.pause(),
+            State::Running if self.plan.auto_pause => self.capture(),
             State::Running => self.die(Reason::Timeout, String::new()),
             _ => None,
         }
@@ -306,7 +309,7 @@ impl Life {
         }
     }
 
-    fn pause(&mut self) -> Option<Work> {
+    fn capture(&mut self) -> Option<Work> {
         if self.state != State::Running {
             return None;
         }
@@ -320,6 +323,14 @@ impl Life {
             (Some(Work::Capture), _) => self.start(Work::Release),
             _ => None,
         }
+    }
+
+    fn went_on(&mut self) -> Option<Work> {
+        if self.work != Some(Work::Capture) {
+            return None;
+        }
+        self.work = None;
+        if self.state == State::Deleting { self.start(Work::TearDown) } else { self.run() }
     }
 
     fn capture_failed(&mut self, failure: CaptureFailure) -> Option<Work> {
@@ -396,7 +407,7 @@ impl Life {
 }
 
 /// Whether somebody wanted it to end, and nothing broke.
-fn is_planned(reason: Reason) -> bool {
+pub fn is_planned(reason: Reason) -> bool {
     matches!(reason, Reason::Deleted | Reason::Timeout)
 }
 

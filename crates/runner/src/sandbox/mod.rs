@@ -5,6 +5,7 @@ pub mod handle;
 pub mod lifecycle;
 pub mod pulse;
 pub mod record;
+mod renew;
 pub mod scribe;
 pub mod talk;
 pub mod task;

@@ -10,6 +10,8 @@ use crate::supervisor::ending;
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     pauses: Vec<Answer>,
+    /// Those who came while a snapshot was being taken.
+    later: Vec<Answer>,
     wakes: Vec<Answer>,
     /// Why the last of either came to nothing.
     refusal: Option<NodeError>,
@@ -19,6 +21,17 @@ impl Orders {
     /// Somebody waits for it to be paused.
     pub(super) fn wait_for_pause(&mut self, answer: Answer) {
         self.pauses.push(answer);
+    }
+
+    /// Somebody waits for it to be paused, when what is under way is done.
+    pub(super) fn wait_for_later_pause(&mut self, answer: Answer) {
+        self.later.push(answer);
+    }
+
+    /// Whether somebody has waited for that. From now on, they wait for a pause.
+    pub(super) fn is_now_later(&mut self) -> bool {
+        self.pauses.append(&mut self.later);
+        !self.pauses.is_empty()
     }
 
     /// Somebody waits for it to run.
@@ -36,7 +49,10 @@ impl Orders {
         let (paused, woken) = match observed.state {
             State::Paused => (Ok(observed.clone()), Err(self.why(observed))),
             State::Running => (Err(self.why(observed)), Ok(observed.clone())),
-            State::Deleting | State::Deleted => (Err(self.why(observed)), Err(self.why(observed))),
+            State::Deleting | State::Deleted => {
+                self.pauses.append(&mut self.later);
+                (Err(self.why(observed)), Err(self.why(observed)))
+            }
             State::Starting | State::Snapshotting | State::Unpausing => return,
         };
         self.refusal = None;

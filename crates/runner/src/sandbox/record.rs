@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use wire::id::SandboxId;
 use wire::node::SandboxSpec;
 use wire::sandbox::Death;
+use wire::snapshot::Root;
 
 /// The ending of a record that is being written.
 const DRAFT: &str = "new";
@@ -38,6 +39,12 @@ pub struct Record {
     pub phase: Phase,
     /// The boot of the host it lives in (`/proc/sys/kernel/random/boot_id`).
     pub boot_id: String,
+    /// What it was when it was last paused: it wakes from that, and shares with it what it is paused to next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Root>,
+    /// The snapshot that outlives it: the one it ended with, or, where something broke, the last it was paused to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<Root>,
 }
 
 /// How far a sandbox came.
@@ -80,7 +87,17 @@ pub enum Phase {
 impl Record {
     /// A record of a sandbox whose bring-up is about to begin.
     pub fn new(id: SandboxId, generation: u64, spec: SandboxSpec, token: String, boot_id: String) -> Self {
-        Self { version: VERSION, id, generation, spec, token, phase: Phase::Starting, boot_id }
+        Self {
+            version: VERSION,
+            id,
+            generation,
+            spec,
+            token,
+            phase: Phase::Starting,
+            boot_id,
+            kept: None,
+            leaves: None,
+        }
     }
 }
 
@@ -198,6 +215,7 @@ mod tests {
             user: "user".into(),
             boot: None,
             auto_pause: false,
+            from: None,
         };
         Record::new(SandboxId::from_entropy([byte; 20]), 1, spec, "token".into(), "boot".into())
     }

@@ -2,6 +2,7 @@
 //! the work that follows, writes its record and says what it has become.
 
 mod pausing;
+mod snapshots;
 
 use std::sync::Arc;
 
@@ -12,11 +13,11 @@ use wire::sandbox::{Death, State};
 
 use super::boot::boot;
 use super::bring_up::{Up, bring_up, restore};
-use super::capture::{NotCaptured, capture, release};
+use super::capture::{Aim, Captured, NotCaptured, capture, release};
 use super::diagnosis::pulse;
 use super::dial::redial;
-use super::handle::{Command, Handle, Sight};
-use super::lifecycle::{Event, Life, Plan, Work};
+use super::handle::{Command, Handle, Sight, SnapshotAnswer};
+use super::lifecycle::{Event, Life, Plan, Work, is_planned};
 use super::orders::Orders;
 use super::record::{Phase, Record};
 use super::stop::{Farewell, stop, stop_signal};
@@ -34,7 +35,7 @@ const MAILBOX_COMMANDS_MAX: usize = 64;
 enum Outcome {
     Up(Up),
     Booted(StepTime),
-    Captured(Result<(), NotCaptured>),
+    Captured(Result<Captured, NotCaptured>),
     Event(Event),
 }
 
@@ -48,6 +49,10 @@ pub struct Task {
     tear_downs: u32,
     /// Who waits for a pause or a wake.
     orders: Orders,
+    /// What becomes of it when it is captured.
+    aim: Aim,
+    /// Who waits for the snapshot that is being taken.
+    snapshot: Option<SnapshotAnswer>,
     sight: watch::Sender<Sight>,
     guest: watch::Sender<Option<Connection>>,
     talk: Arc<Talk>,
@@ -113,6 +118,8 @@ impl Task {
             steps: Vec::new(),
             tear_downs: 0,
             orders: Orders::default(),
+            aim: Aim::default(),
+            snapshot: None,
             guest,
             talk: talk.clone(),
             redial: redial.map(|redial| Box::pin(redial) as Doing<_>),
@@ -132,7 +139,7 @@ impl Task {
             Some(Work::TearDown) => {
                 self.remember().await;
                 self.tear_downs += 1;
-                let bury = bury(self.node.clone(), self.record.id.clone());
+                let bury = bury(self.node.clone(), self.record.id.clone(), self.record.kept);
                 Some(Box::pin(async { Outcome::Event(bury.await) }) as Doing<_>)
             }
             work => work.map(|work| self.start(work)),
@@ -153,6 +160,9 @@ impl Task {
             };
             if let Some(event) = event {
                 doing = self.apply(event).await.or(doing);
+            }
+            if self.life.state() == State::Running && self.orders.is_now_later() {
+                doing = self.apply(Event::Capture).await.or(doing);
             }
         }
     }
@@ -198,8 +208,10 @@ impl Task {
                 })
             }
             Work::Capture => {
-                let (machine, farewell) = (self.machine.clone(), self.farewell.take());
-                Box::pin(async { Outcome::Captured(capture(node, record, machine, farewell, talk).await) })
+                let (machine, farewell, aim) = (self.machine.clone(), self.farewell.take(), self.aim);
+                Box::pin(async move {
+                    Outcome::Captured(capture(node, record, machine, farewell, talk, aim).await)
+                })
             }
             Work::Release => {
                 let attempts = self.tear_downs;
@@ -220,7 +232,9 @@ impl Task {
                 let attempts = self.tear_downs;
                 self.tear_downs += 1;
                 self.machine = None;
-                Box::pin(async move { Outcome::Event(tear_down(node, record.id, attempts).await) })
+                Box::pin(
+                    async move { Outcome::Event(tear_down(node, record.id, record.kept, attempts).await) },
+                )
             }
         }
     }
@@ -244,16 +258,14 @@ impl Task {
     }
 
     async fn came_up(&mut self, up: Up) -> Event {
-        let boots = self.life.state() == State::Starting && self.record.spec.boot.is_some();
+        let boots = self.life.state() == State::Starting && plan(&self.record).boots;
         let since_boot_ms = self.node.clock.boot_ms();
         let wakes = self.life.state() == State::Unpausing;
         let phase = if boots { Phase::Booting { since_boot_ms } } else { self.running() };
         self.record.boot_id.clone_from(&self.node.boot_id);
+        self.record.token.clone_from(&up.token);
         if let Err(evidence) = self.enter(phase).await {
             return if wakes { self.sleep_on(evidence).await } else { Event::BringUpFailed(evidence) };
-        }
-        if wakes {
-            self.forget_kept().await;
         }
         self.steps = up.steps;
         self.connected(&up.machine, up.connection);
@@ -289,6 +301,7 @@ impl Task {
                 None
             }
             Command::Pause(order, answer) => self.pause(&order, answer).await,
+            Command::Snapshot(order, answer) => self.snapshot(&order, answer),
             Command::Wake(order, answer) => self.wake(&order, answer).await,
             Command::DiskFailed { full, evidence } => Some(Event::DiskFailed { full, evidence }),
         }
@@ -368,7 +381,12 @@ impl Task {
                 self.record.phase =
                     Phase::Deleted { death: death.clone(), at_wall_ms: self.node.clock.wall_ms() };
             }
-            (_, Some(death)) => self.record.phase = Phase::Deleting { death: death.clone() },
+            (_, Some(death)) => {
+                self.record.phase = Phase::Deleting { death: death.clone() };
+                if !is_planned(death.reason) {
+                    self.record.leaves = self.record.leaves.or(self.record.kept.take());
+                }
+            }
             (State::Snapshotting, None) => {
                 if let Phase::Running { deadline_boot_ms } = self.record.phase {
                     self.record.phase = Phase::Pausing { deadline_boot_ms };
@@ -393,7 +411,8 @@ impl Task {
 
 fn plan(record: &Record) -> Plan {
     Plan {
-        boots: record.spec.boot.is_some(),
+        // What goes on has begun.
+        boots: record.spec.boot.is_some() && record.spec.from.is_none(),
         stops: stop_signal(&record.spec).is_some(),
         auto_pause: record.spec.auto_pause,
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wire::id::SandboxId;
+use wire::snapshot::Root;
 
-use super::capture::kept;
 use super::lifecycle::Event;
 use crate::node::Node;
 use wire::causes::chain;
@@ -14,23 +14,34 @@ use wire::causes::chain;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// Takes down what an earlier process left, a few sandboxes at a time.
-pub(super) async fn bury(node: Arc<Node>, id: SandboxId) -> Event {
+pub(super) async fn bury(node: Arc<Node>, id: SandboxId, kept: Option<Root>) -> Event {
     // The semaphore is never closed, so an error cannot happen; without a permit it is merely sooner.
     let _permit = node.burials.acquire().await.ok();
-    tear_down(node.clone(), id, 0).await
+    tear_down(node.clone(), id, kept, 0).await
 }
 
 /// Takes it down, what is kept of it too, after so many attempts that failed.
-pub(super) async fn tear_down(node: Arc<Node>, id: SandboxId, attempts: u32) -> Event {
+pub(super) async fn tear_down(node: Arc<Node>, id: SandboxId, kept: Option<Root>, attempts: u32) -> Event {
     tokio::time::sleep(pause(attempts)).await;
     let down = node.engine.down(&id).await.map_err(|error| chain(&error));
-    let forgotten = kept(&node, &id, |keep, id| keep.remove(id)).await.map_err(|error| error.message);
-    match down.and(forgotten) {
-        Ok(()) => Event::TornDown,
+    match down {
+        Ok(()) => {
+            forget(&node, &id, kept).await;
+            Event::TornDown
+        }
         Err(evidence) => {
             tracing::error!(sandbox = %id, evidence, "it could not be taken down; trying again");
             Event::TearDownFailed(evidence)
         }
+    }
+}
+
+/// What was kept of it is nobody's any more. Where that cannot be said to the store, it is found when that is pruned: no
+/// sandbox stays for it.
+pub(super) async fn forget(node: &Node, id: &SandboxId, kept: Option<Root>) {
+    let Some(root) = kept else { return };
+    if let Err(error) = node.vault.remove(root).await {
+        tracing::warn!(sandbox = %id, %root, error = error.message, "what was kept of it goes with the next pruning");
     }
 }
 

@@ -35,6 +35,7 @@ pub mod file;
 pub mod frame;
 pub mod process;
 pub mod pty;
+pub mod renew;
 pub mod watch;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,7 @@ use self::boot::{Boot, Booted};
 use self::file::{FileCall, FileInfo, Walk};
 use self::process::{ProcessCall, ProcessInfo};
 use self::pty::{PtyCall, PtyInfo};
+use self::renew::{Renew, Renewed};
 use self::watch::Watch;
 
 /// The newest protocol generation this build speaks.
@@ -164,6 +166,9 @@ pub enum Request {
     /// The machine is about to be stopped for a while. Processes that would be killed with their streams go on without them,
     /// and those streams end with [`ErrorCode::Cancelled`]. Ends with [`Done::Nothing`].
     Pause,
+    /// The machine goes on from a checkpoint: it gets a token, names and randomness that nobody else has. Comes first on a new
+    /// connection. Ends with [`Done::Renewed`].
+    Renew(Renew),
     /// How the inside is. Ends with [`Done::Status`].
     Status,
 }
@@ -177,9 +182,8 @@ impl Request {
             Request::Process(call) => matches!(call, ProcessCall::Input { .. }),
             Request::Pty(call) => matches!(call, PtyCall::Attach { .. }),
             Request::ReadFile(_) | Request::ReadFiles { .. } | Request::File(_) | Request::Walk(_) => false,
-            Request::Watch(_) | Request::Boot(_) | Request::Whoami | Request::Pause | Request::Status => {
-                false
-            }
+            Request::Watch(_) | Request::Boot(_) | Request::Whoami => false,
+            Request::Pause | Request::Renew(_) | Request::Status => false,
         }
     }
 }
@@ -348,6 +352,8 @@ pub enum Done {
     Booted(Booted),
     /// The sandbox's user.
     Whoami(Whoami),
+    /// It has its own token, names and randomness.
+    Renewed(Renewed),
     /// The inside, as the agent sees it.
     Status(Status),
 }

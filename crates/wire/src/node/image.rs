@@ -148,4 +148,10 @@ pub enum PrunedKind {
     Layer,
     /// A layer that has come in part.
     PartialLayer,
+    /// A snapshot.
+    Snapshot,
+    /// What only snapshots had that are gone.
+    Chunks,
+    /// What was begun for a snapshot and given up.
+    Draft,
 }

@@ -7,6 +7,7 @@
 //! | `PUT /v1/sandboxes/{id}/deadline` [`PutDeadline`] | [`Observed`], its time changed; never makes a sandbox |
 //! | `PUT /v1/sandboxes/{id}/pause` [`PauseSandbox`] | [`Observed`] once paused: its memory and files are durable, its compute is gone |
 //! | `PUT /v1/sandboxes/{id}/wake` [`WakeSandbox`] | [`Observed`] once it runs again |
+//! | `POST /v1/sandboxes/{id}/snapshot` [`TakeSnapshot`] | [`TakenSnapshot`] once durable; it runs on before that, unless it ends with it |
 //! | `DELETE /v1/sandboxes/{id}` [`DeleteSandbox`] | [`Observed`] once gone; an unknown id is gone |
 //! | `GET /v1/sandboxes`, `GET /v1/sandboxes/{id}` | [`Observed`], a list of them |
 //! | `POST /v1/sandboxes/{id}/guest` | one guest stream, see [`GUEST_CONTENT_TYPE`] |
@@ -17,11 +18,14 @@
 //! | `POST /v1/images/system` [`BuildSystemImage`] | [`BuildEvent`], a JSON line each, the last is `Done` or `Failed` |
 //! | `POST /v1/images/pull` [`PullImage`] | [`PullEvent`], a JSON line each |
 //! | `POST /v1/images/prune` [`PruneImages`] | [`Pruned`] |
+//! | `DELETE /v1/snapshots/{root}` | nothing; an unknown one is gone |
+//! | `POST /v1/snapshots/prune` [`PruneSnapshots`] | [`Pruned`] |
 //!
 //! Every failure is a [`NodeError`] with the status that [`NodeErrorCode::status`] names.
 //! All of it is idempotent: the same `PUT` or `DELETE` again is the same answer again.
 
 mod image;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,10 +35,12 @@ pub use image::{
     PullPhase, PullProgress, ResolvedImage,
 };
 use serde::{Deserialize, Serialize};
+pub use snapshot::{Origin, PruneSnapshots, TakeSnapshot, TakenSnapshot};
 
 use crate::id::{NodeId, SandboxId};
 use crate::image::{Digest, ImageConfig};
 use crate::sandbox::{Boot, Death, Reason, Resources, State};
+use crate::snapshot::Root;
 
 /// The body of `…/guest`, both ways: frames of [`crate::guest::frame`], all on stream 1.
 ///
@@ -76,6 +82,9 @@ pub struct SandboxSpec {
     /// Whether it is paused, and not ended, when its time is up.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto_pause: bool,
+    /// What it goes on from, which the node must be able to fetch; absent, it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Origin>,
 }
 
 impl SandboxSpec {
@@ -138,6 +147,9 @@ pub struct Observed {
     /// Whether somebody has asked for one that is paused, and waits: it was not when he was sent here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_wanted: bool,
+    /// The snapshot of it that outlives it, once it is gone. It is whoever hears of it who takes it away from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<Root>,
     /// How long each step of its bring-up took, in microseconds, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepTime>,
@@ -297,6 +309,8 @@ pub enum NodeErrorCode {
     StorageFull,
     /// The request makes no sense.
     Invalid,
+    /// The snapshot is damaged, or nothing here can go on from it.
+    Unusable,
     /// The engine failed; the sandbox's death says how.
     EngineFailed,
     /// The agent cannot be reached.
@@ -312,7 +326,7 @@ impl NodeErrorCode {
     pub fn status(self) -> u16 {
         match self {
             Self::NotFound => 404,
-            Self::WrongState | Self::Asleep | Self::Stale => 409,
+            Self::WrongState | Self::Asleep | Self::Stale | Self::Unusable => 409,
             Self::NoCapacity => 503,
             Self::StorageFull => 507,
             Self::Invalid => 400,

@@ -14,6 +14,12 @@ pub const PAGE_MAX: u32 = 1_000_000;
 pub const FILES_MAX: usize = 1000;
 /// Edits of one file in one request.
 pub const EDITS_MAX: usize = 1000;
+/// Snapshots of a team.
+pub const SNAPSHOTS_PER_TEAM_MAX: u64 = 1000;
+/// Characters of a snapshot's name.
+pub const SNAPSHOT_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
+/// Copies of a sandbox that one request makes.
+pub const FORK_COUNT: std::ops::RangeInclusive<u32> = 1..=64;
 /// Levels of a tree.
 pub const TREE_DEPTH: std::ops::RangeInclusive<u32> = 1..=256;
 

@@ -14,6 +14,7 @@ pub mod pty;
 pub mod sandbox;
 #[cfg(feature = "schema")]
 pub mod schema;
+pub mod snapshot;
 pub mod team;
 pub mod template;
 pub mod watch;

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::limits::{FILES_MAX, IDEMPOTENCY_KEY_CHARS_MAX, PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX, TREE_DEPTH};
+use super::limits::{
+    FILES_MAX, FORK_COUNT, IDEMPOTENCY_KEY_CHARS_MAX, PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX,
+    SNAPSHOT_NAME_CHARS, TREE_DEPTH,
+};
 use super::sandbox::LISTED_STATES;
 use super::{key, team, template};
 use crate::guest::pty::{ID_BYTES_MAX, SIDE_MAX};
@@ -100,6 +103,19 @@ shapes! {
         "maxLength": limits::TEMPLATE_NAME_CHARS.end(),
         "pattern": r"^[^\s\u0000-\u001f\u007f-\u009f]+$",
     };
+    /// A name of a snapshot.
+    SnapshotName = {
+        "type": "string",
+        "minLength": SNAPSHOT_NAME_CHARS.start(),
+        "maxLength": SNAPSHOT_NAME_CHARS.end(),
+        "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$",
+    };
+    /// What the names of snapshots are looked through for.
+    SnapshotQuery = { "type": "string", "maxLength": SNAPSHOT_NAME_CHARS.end() };
+    /// What snapshots can be sorted by.
+    SnapshotSort = { "type": "string", "enum": ["created_at", "template_id"], "default": "created_at" };
+    /// Copies of a sandbox.
+    ForkCount = { "type": "integer", "minimum": FORK_COUNT.start(), "maximum": FORK_COUNT.end(), "default": 1 };
     /// Where an image comes from.
     ImageSourceText = { "type": "string", "minLength": 1, "maxLength": SOURCE_CHARS_MAX };
     /// Virtual CPUs of a template's sandboxes.

@@ -1,6 +1,6 @@
 //! One sandbox, and what belongs to it, for every example to be about.
 
-use wire::id::{KeyId, NodeId, SandboxId, TeamId, TemplateId};
+use wire::id::{KeyId, NodeId, SandboxId, SnapshotId, TeamId, TemplateId};
 use wire::image::{Digest, ImageConfig};
 
 pub const CREATED_AT: &str = "2026-01-15T09:30:00Z";
@@ -13,6 +13,10 @@ pub fn sandbox_id() -> SandboxId {
 
 pub fn template_id() -> TemplateId {
     TemplateId::from_entropy(*b"the example template")
+}
+
+pub fn snapshot_id() -> SnapshotId {
+    SnapshotId::from_entropy(*b"the example snapshot")
 }
 
 pub fn node_id() -> NodeId {

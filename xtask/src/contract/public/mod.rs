@@ -11,6 +11,7 @@ mod processes;
 mod ptys;
 mod sandboxes;
 mod schemas;
+mod snapshots;
 mod teams;
 mod templates;
 mod tidy;
@@ -41,6 +42,7 @@ fn nouns() -> Vec<Noun> {
         files::noun(),
         ptys::noun(),
         templates::noun(),
+        snapshots::noun(),
         keys::noun(),
         teams::noun(),
         operator::fleet(),

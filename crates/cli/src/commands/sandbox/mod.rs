@@ -3,6 +3,7 @@
 mod cp;
 pub mod create;
 mod exec;
+mod fork;
 mod get;
 mod inspect;
 mod ls;
@@ -33,6 +34,7 @@ pub enum Verb {
     Inspect(inspect::Inspect),
     Timeout(timeout::Timeout),
     Pause(pause::Pause),
+    Fork(fork::Fork),
     Rm(rm::Rm),
 }
 
@@ -48,6 +50,7 @@ impl Ask for Verb {
             Self::Inspect(inspect) => inspect.ask(session).await,
             Self::Timeout(timeout) => timeout.ask(session).await,
             Self::Pause(pause) => pause.ask(session).await,
+            Self::Fork(fork) => fork.ask(session).await,
             Self::Rm(rm) => rm.ask(session).await,
         }
     }

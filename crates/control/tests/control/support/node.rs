@@ -208,6 +208,7 @@ impl Inner {
             death,
             timeout_at_ms,
             is_wanted: false,
+            leaves: None,
             steps: Vec::new(),
         };
         sandboxes.insert(id.clone(), observed.clone());
@@ -269,6 +270,7 @@ async fn put_sandbox(State(node): Door, extract::Path(id): Id, Json(put): Json<P
                 death: None,
                 timeout_at_ms: None,
                 is_wanted: false,
+                leaves: None,
                 steps: Vec::new(),
             },
         }

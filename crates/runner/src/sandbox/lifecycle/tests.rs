@@ -17,8 +17,9 @@ fn any_event() -> impl Strategy<Value = Event> {
             .prop_map(|(out_of_memory, evidence)| Event::EngineExited { out_of_memory, evidence }),
         (any::<bool>(), text()).prop_map(|(full, evidence)| Event::DiskFailed { full, evidence }),
         text().prop_map(Event::AgentLost),
-        Just(Event::Pause),
+        Just(Event::Capture),
         Just(Event::Captured),
+        Just(Event::WentOn),
         Just(Event::CaptureFailed(CaptureFailure::Refused)),
         any::<bool>().prop_map(|out_of_memory| Event::CaptureFailed(fatal(out_of_memory))),
         Just(Event::Released),
@@ -142,7 +143,7 @@ fn every_event() -> Vec<Event> {
         exited(true),
         exited(false),
         Event::AgentLost(text()),
-        Event::Pause,
+        Event::Capture,
         Event::Captured,
         Event::CaptureFailed(CaptureFailure::Refused),
         Event::CaptureFailed(fatal(true)),
@@ -298,7 +299,7 @@ fn a_wanted_end_asks_to_stop_first_and_any_other_does_not() {
 }
 
 /// What pauses it, in order.
-const PAUSED: [Event; 4] = [Event::CameUp, Event::Pause, Event::Captured, Event::Released];
+const PAUSED: [Event; 4] = [Event::CameUp, Event::Capture, Event::Captured, Event::Released];
 
 #[test]
 fn one_is_paused_when_its_compute_is_gone_and_not_before() {

@@ -4,11 +4,12 @@ use wire::node::{NodeError, NodeErrorCode, Observed, PauseSandbox, WakeSandbox};
 use wire::sandbox::State;
 
 use super::Task;
-use crate::sandbox::capture::{NotCaptured, give_up, kept};
+use crate::sandbox::capture::{Aim, Captured, NotCaptured, give_up};
 use crate::sandbox::handle::{Answer, Sight};
-use crate::sandbox::lifecycle::Event;
+use crate::sandbox::lifecycle::{CaptureFailure, Event};
 use crate::sandbox::orders::tell;
 use crate::sandbox::record::Phase;
+use crate::sandbox::tear_down::forget;
 use crate::supervisor::{ending, stale};
 
 /// A sandbox that could not be paused when its time was up is tried again after so long.
@@ -21,7 +22,11 @@ impl Task {
             Ok(observed) => match observed.state {
                 State::Paused => return told(answer, Ok(self.publish())),
                 State::Running => self.room_to_pause().err(),
-                State::Snapshotting => None,
+                State::Snapshotting if self.aim == Aim::Pause => None,
+                State::Snapshotting => {
+                    self.orders.wait_for_later_pause(answer);
+                    return None;
+                }
                 _ => Some(ending(&observed)),
             },
         };
@@ -29,7 +34,7 @@ impl Task {
             return told(answer, Err(refusal));
         }
         self.orders.wait_for_pause(answer);
-        Some(Event::Pause)
+        Some(Event::Capture)
     }
 
     pub(super) async fn wake(&mut self, order: &WakeSandbox, answer: Answer) -> Option<Event> {
@@ -71,36 +76,61 @@ impl Task {
         event
     }
 
-    /// It runs: what was kept of it is the past.
-    pub(super) async fn forget_kept(&mut self) {
-        if let Err(error) = kept(&self.node, &self.record.id, |keep, id| keep.remove(id)).await {
-            tracing::warn!(sandbox = %self.record.id, error = error.message, "what was kept of it stays");
-        }
+    /// It stands still, or goes on: what follows from that, and whoever waited for it is told.
+    pub(super) async fn captured(&mut self, captured: Result<Captured, NotCaptured>) -> Event {
+        let aim = std::mem::take(&mut self.aim);
+        let not = match captured {
+            Err(not) => not,
+            Ok(captured) => match aim {
+                Aim::Pause => match self.lie_down(captured).await {
+                    Ok(()) => return Event::Captured,
+                    Err(not) => not,
+                },
+                Aim::End => return self.end_with(captured).await,
+                Aim::GoOn => match self.go_on_with(captured).await {
+                    Ok(()) => return Event::WentOn,
+                    Err(not) => not,
+                },
+            },
+        };
+        self.not_captured(aim, not).await
     }
 
     /// What is durable is written down as such; of what is not, the sandbox goes on, if it can.
-    pub(super) async fn captured(&mut self, captured: Result<(), NotCaptured>) -> Event {
-        let before = self.record.phase.clone();
-        let not = match captured {
-            Err(not) => not,
-            // A delete came first.
-            Ok(()) if self.life.death().is_some() => return Event::Captured,
-            Ok(()) => match self.enter(Phase::Paused).await {
-                Ok(()) => return Event::Captured,
-                Err(evidence) => {
-                    let error = NodeError::new(NodeErrorCode::Internal, evidence);
-                    give_up(&self.node, &self.record.id, error, None).await
-                }
-            },
-        };
-        self.record.phase = self.going_on(before);
+    async fn lie_down(&mut self, captured: Captured) -> Result<(), NotCaptured> {
+        // A delete came first.
+        if self.life.death().is_some() {
+            forget(&self.node, &self.record.id, captured.kept.map(|(root, _)| root)).await;
+            return Ok(());
+        }
+        let (before, phase) = (self.record.kept, self.record.phase.clone());
+        self.record.kept = captured.kept.map(|(root, _)| root);
+        if let Err(evidence) = self.enter(Phase::Paused).await {
+            forget(&self.node, &self.record.id, std::mem::replace(&mut self.record.kept, before)).await;
+            self.record.phase = phase;
+            let error = NodeError::new(NodeErrorCode::Internal, evidence);
+            return Err(give_up(&self.node, &self.record.id, error, None).await);
+        }
+        forget(&self.node, &self.record.id, before).await;
+        Ok(())
+    }
+
+    async fn not_captured(&mut self, aim: Aim, mut not: NotCaptured) -> Event {
+        if self.machine.is_none() && not.failure == CaptureFailure::Refused {
+            let evidence = format!("{}; its machine ended meanwhile", not.error.message);
+            not.failure = CaptureFailure::Fatal { out_of_memory: false, evidence };
+        }
+        self.record.phase = self.going_on(self.record.phase.clone());
         self.remember().await;
-        self.orders.refused(not.error);
+        match aim {
+            Aim::Pause => self.orders.refused(not.error),
+            Aim::End | Aim::GoOn => self.tell_of_snapshot(Err(not.error)),
+        }
         Event::CaptureFailed(not.failure)
     }
 
-    /// As before the pause, but that one which was for want of time is tried again after a while.
-    fn going_on(&self, before: Phase) -> Phase {
+    /// As before it was captured, but that a pause which was for want of time is tried again after a while.
+    pub(super) fn going_on(&self, before: Phase) -> Phase {
         let (Phase::Pausing { deadline_boot_ms } | Phase::Running { deadline_boot_ms }) = before else {
             return before;
         };
@@ -111,7 +141,7 @@ impl Task {
     }
 
     /// Whether there is room for what it is. One that is refused runs on, as if nobody had asked.
-    fn room_to_pause(&self) -> Result<(), NodeError> {
+    pub(super) fn room_to_pause(&self) -> Result<(), NodeError> {
         self.node.room.check_bytes(self.node.engine.checkpoint_bytes_max(&self.record.id))
     }
 

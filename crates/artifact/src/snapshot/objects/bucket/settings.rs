@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::oci;
@@ -11,7 +12,7 @@ use crate::oci::settings::{Authority, Patience};
 use crate::snapshot::error::{Error, Result};
 
 /// A bucket of an S3-compatible store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketSettings {
     /// Where the service is, such as `https://s3.eu-central-1.amazonaws.com`. Without TLS (`http://`), who listens sees
     /// names and sizes, and nothing that is in them.
