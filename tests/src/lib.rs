@@ -94,6 +94,7 @@ macro_rules! stories {
             ingress::events_arrive_as_they_are_sent_and_end_with_the_sandbox,
             ingress::a_websocket_reaches_the_app,
             ingress::large_bodies_go_in_and_out,
+            ingress::an_app_that_listens_inside_alone_is_reached_too,
             ingress::an_app_that_starts_late_and_parts_that_restart_are_waited_for,
             ingress::one_whose_app_never_answers_takes_no_room_of_others,
             presigned::a_presigned_url_opens_one_port_to_anybody_and_the_app_never_hears_its_token,

@@ -1,8 +1,9 @@
 //! Clients that were not written for us, unmodified, against the binary with real sandboxes. Their tests are in
-//! `tests/conformance/`; run by hand, they need LEAP0_BASE_URL, LEAP0_API_KEY, ATOLL_INGRESS and SSL_CERT_FILE.
+//! `tests/conformance/`; run by hand, they need LEAP0_BASE_URL, LEAP0_API_KEY, ATOLL_INGRESS and SSL_CERT_FILE. Those of apps,
+//! in `apps/` there, need ATOLL_URL and ATOLL_API_KEY in place of the first two.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 
 use serde_json::json;
 use testkit::registry::{Image, Layer, Registry};
@@ -17,17 +18,29 @@ fn suite() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance")
 }
 
-/// Python's test runner on some of the files, with its output shown as it comes.
-fn pytest(site: &Site, server: &Server, image: &str, files: &[&str]) -> ExitStatus {
-    let environment = python::environment(&suite().join("requirements.txt"));
+/// Python's test runner in a suite's directory, on a server.
+fn pytest(suite: &Path, site: &Site, server: &Server) -> Command {
+    let environment = python::environment(&suite.join("requirements.txt"));
     let mut command: Command = python::program(&environment, "pytest");
-    command.args(["--quiet", "--durations=5"]).args(files).current_dir(suite());
-    command.env("LEAP0_BASE_URL", server.url()).env("LEAP0_API_KEY", server.key());
+    command.args(["--quiet", "--durations=5"]).current_dir(suite);
     command.env("ATOLL_INGRESS", server.ingress()).env("SSL_CERT_FILE", site.data().join("tls/ca.pem"));
-    command.env("ATOLL_TEST_IMAGE", image);
     // Nothing is written into the tree.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
-    command.status().expect("pytest is started")
+    command
+}
+
+/// Runs a suite, with its output shown as it comes, and ends the server.
+async fn passes(mut pytest: Command, server: Server) {
+    let status = pytest.status().expect("pytest is started");
+    let leaks = server.api().get("/v1/leaks").await.expect(200).json();
+    server.stop();
+    assert!(status.success(), "{status}; what failed is shown above");
+    assert_eq!(leaks, json!({ "items": [] }));
+}
+
+fn build_template(server: &Server) {
+    let built = server.atoll(&["template", "build", testkit::images::TEMPLATE]);
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
 }
 
 /// An image of somebody else's.
@@ -43,13 +56,11 @@ async fn conforms(files: &[&str]) {
     let address = registry.address();
     let near = ["--registry-allow-private", &address, "--registry-plain-http", &address];
     let server = site.serve(&[&["--ephemeral"][..], &near].concat());
-    let built = server.atoll(&["template", "build", testkit::images::TEMPLATE]);
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let status = pytest(&site, &server, &format!("{address}/me/it:v1"), files);
-    let leaks = server.api().get("/v1/leaks").await.expect(200).json();
-    server.stop();
-    assert!(status.success(), "{status}; what failed is shown above");
-    assert_eq!(leaks, json!({ "items": [] }));
+    build_template(&server);
+    let mut pytest = pytest(&suite(), &site, &server);
+    pytest.args(files).env("LEAP0_BASE_URL", server.url()).env("LEAP0_API_KEY", server.key());
+    pytest.env("ATOLL_TEST_IMAGE", format!("{address}/me/it:v1"));
+    passes(pytest, server).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,4 +86,15 @@ async fn deep_agents_of_langchain_work_unmodified() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_api_says_of_itself_is_true() {
     conforms(&["test_description.py"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn apps_are_reached_by_the_clients_their_users_have() {
+    let _turn = TURN.lock().await;
+    let site = Site::gvisor().await;
+    let server = site.serve(&["--ephemeral"]);
+    build_template(&server);
+    let mut pytest = pytest(&suite().join("apps"), &site, &server);
+    pytest.env("ATOLL_URL", server.url()).env("ATOLL_API_KEY", server.key());
+    passes(pytest, server).await;
 }

@@ -108,6 +108,7 @@ impl Agent {
             agent_version: env!("CARGO_PKG_VERSION").into(),
             claimed_now: accepted == Ok(true),
             refused: accepted.as_ref().err().cloned(),
+            dialled: false,
         };
         (answer, accepted.ok().map(|_| Session::new(self.clone())))
     }

@@ -8,12 +8,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::AbortHandle;
 
 use crate::agent::Agent;
 use crate::args::Address;
-use crate::{connection, init};
+use crate::connection::{self, Greeted, loopback};
+use crate::init;
 
 /// Connections that have not said a valid `Hello`. One more, and the oldest is dropped:
 /// processes inside can connect too, and must not keep the node out by being many.
@@ -26,8 +27,19 @@ const ACCEPT_RETRY_MS: u64 = 50;
 const BACKLOG: i32 = 128;
 
 /// What a connection reads and writes.
-pub trait ByteStream: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> ByteStream for T {}
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin {
+    /// Has the other side learn, when this is closed, that it did not end as it should; where there is a way to.
+    fn break_off(&self) {}
+}
+
+impl ByteStream for UnixStream {}
+
+impl ByteStream for TcpStream {
+    fn break_off(&self) {
+        // Without it, it looks like an end, as it does to whoever talks with a program that was killed.
+        let _ = self.set_zero_linger();
+    }
+}
 
 /// A socket that waits for nodes.
 pub enum Listener {
@@ -98,11 +110,17 @@ impl Strangers {
         let number = self.0.borrow().back().map_or(0, |(last, _)| last + 1);
         let strangers = self.clone();
         let task = tokio::task::spawn_local(async move {
-            let stream = connection::greet(&agent, stream).await;
+            let greeted = connection::greet(&agent, stream).await;
             strangers.forget(number);
-            if let Some((stream, session)) = stream {
-                // A task of its own, which is no stranger's and cannot be dropped for being one.
-                tokio::task::spawn_local(connection::serve(session, stream));
+            // A task of its own, which is no stranger's and cannot be dropped for being one.
+            match greeted {
+                Some(Greeted::Requests(wire, session)) => {
+                    tokio::task::spawn_local(connection::serve(session, wire));
+                }
+                Some(Greeted::App(wire, app)) => {
+                    tokio::task::spawn_local(loopback::relay(wire, app));
+                }
+                None => {}
             }
         });
         let mut strangers = self.0.borrow_mut();

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use wire::guest::Shims;
+use wire::guest::{AGENT_TCP_PORT, Shims};
 use wire::id::SandboxId;
 use wire::node::StepTime;
 use wire::sandbox::Resources;
@@ -243,16 +243,28 @@ impl Engine {
         }
     }
 
-    /// A new byte stream to what listens on a TCP port of the machine, waiting for it, `bound` at most. The agent's own
-    /// port is like any other here.
+    /// A new byte stream to what listens on a TCP port of the machine that is open to the outside, `bound` at most for the
+    /// machine to answer. The agent's own port is like any other here.
     ///
     /// # Errors
-    /// [`Error::Io`] with [`std::io::ErrorKind::ConnectionRefused`] when nobody listened to the end; [`Error::Timeout`]
-    /// when nothing answered at all.
+    /// [`Error::Io`] with [`std::io::ErrorKind::ConnectionRefused`] as soon as it is seen that nobody listens;
+    /// [`Error::Timeout`] when nothing answered at all.
     pub async fn dial_port(&self, id: &SandboxId, port: u16, bound: Duration) -> Result<Stream, Error> {
         match self {
             Self::Gvisor(engine) => engine.dial_port(id, port, bound).await,
-            Self::Fake(engine) => engine.dial_port(id, port, bound).await,
+            Self::Fake(engine) => engine.dial_port(id, port).await,
+        }
+    }
+
+    /// A new byte stream to the machine's agent, which is to be asked for `port` of the loopback interface.
+    ///
+    /// # Errors
+    /// As [`Engine::dial_port`]; refused too where it is seen from here already that nobody of the machine listens there.
+    pub async fn dial_inside(&self, id: &SandboxId, port: u16, bound: Duration) -> Result<Stream, Error> {
+        match self {
+            // Its loopback interface is its own.
+            Self::Gvisor(engine) => engine.dial_port(id, AGENT_TCP_PORT, bound).await,
+            Self::Fake(engine) => engine.dial_inside(id, port).await,
         }
     }
 

@@ -99,7 +99,7 @@ async fn dial(orders: &Orders) -> Result<Connection> {
     });
     let socket = socket.join().map_err(|_| "the thread that dials panicked")??;
     socket.set_nonblocking(true)?;
-    let hello = NodeHello { generation: GENERATION, token, claim: None };
+    let hello = NodeHello { generation: GENERATION, token, claim: None, dial: None };
     let stream = Stream::Tcp(TcpStream::from_std(socket)?);
     Ok(Connection::open(stream, hello, GREETING_BOUND).await?.0)
 }

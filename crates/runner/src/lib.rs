@@ -15,6 +15,7 @@ pub mod supervisor;
 pub mod vault;
 
 mod http;
+mod loopback;
 mod ports;
 
 use std::future::Future;

@@ -1,6 +1,7 @@
 //! Lends the ingress connections to ports of sandboxes: see [`wire::ingress`].
 //!
-//! The descriptor is handed over, so the bytes never pass through this process, which is root.
+//! The descriptor is handed over, so the bytes never pass through this process, which is root. Where nobody listens for
+//! those outside, it is one to somebody who listens inside alone ([`crate::loopback`]).
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -8,15 +9,18 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::Engine;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use wire::guest::AGENT_TCP_PORT;
 use wire::ingress::{ANSWER_BYTES_MAX, Dial, DialAnswer, DialRefusal, DialRefusalCode};
 use wire::node::Observed;
 use wire::sandbox::State;
 
+use crate::loopback;
 use crate::sandbox::handle::Handle;
 use crate::sandbox::talk::Talking;
 use crate::supervisor::Supervisor;
@@ -27,6 +31,10 @@ const LOANS_MAX: usize = 16 * 1024;
 const ORDER_WAIT: Duration = Duration::from_secs(5);
 /// How long a port is waited for at most, whatever the order says.
 const PORT_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long to wait after the first look at which nobody listened; after each later one twice as long.
+const REFUSED_WAIT_MIN: Duration = Duration::from_millis(2);
+/// How long at most: what users start may never listen.
+const REFUSED_WAIT_MAX: Duration = Duration::from_millis(100);
 /// How long to wait when links cannot be accepted (no descriptors left, mostly).
 const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
 
@@ -101,10 +109,36 @@ async fn lend_one(supervisor: &Supervisor, order: &Dial) -> Result<Loan, DialRef
     let dialled = tokio::select! {
         biased;
         _ = handle.wait(|observed| !runs(observed)) => return Err(gone()),
-        dialled = supervisor.node.engine.dial_port(sandbox, *port, wait) => dialled,
+        dialled = dial(&supervisor.node.engine, &handle, *port, wait) => dialled,
     };
     let stream = dialled.map_err(|error| undialled(&error))?;
     Ok(Loan { stream, handle, _talking: talking })
+}
+
+/// A connection to whoever listens on the port, or begins to within `wait`.
+async fn dial(
+    engine: &Engine,
+    handle: &Handle,
+    port: u16,
+    wait: Duration,
+) -> Result<engine::Stream, engine::Error> {
+    let deadline = Instant::now() + wait;
+    let mut refused_wait = REFUSED_WAIT_MIN;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let refusal = match engine.dial_port(&handle.record.id, port, left).await {
+            Err(error) if is_refusal(&error) => error,
+            dialled => return dialled,
+        };
+        if let Some(stream) = loopback::dial(engine, &handle.record.id, handle.token(), port).await {
+            return Ok(stream);
+        }
+        if Instant::now() + refused_wait > deadline {
+            return Err(refusal);
+        }
+        tokio::time::sleep(refused_wait).await;
+        refused_wait = REFUSED_WAIT_MAX.min(refused_wait * 2);
+    }
 }
 
 fn runs(observed: &Observed) -> bool {
@@ -112,10 +146,13 @@ fn runs(observed: &Observed) -> bool {
 }
 
 fn undialled(error: &engine::Error) -> DialRefusal {
-    let is_refused = matches!(error, engine::Error::Io { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused);
-    let nobody = is_refused || matches!(error, engine::Error::Timeout { .. });
+    let nobody = is_refusal(error) || matches!(error, engine::Error::Timeout { .. });
     let code = if nobody { DialRefusalCode::NotListening } else { DialRefusalCode::Unreachable };
     refusal(code, wire::causes::chain(error))
+}
+
+fn is_refusal(error: &engine::Error) -> bool {
+    matches!(error, engine::Error::Io { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 fn refusal(code: DialRefusalCode, message: impl Into<String>) -> DialRefusal {

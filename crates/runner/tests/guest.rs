@@ -65,7 +65,8 @@ impl Lab {
             memory_reserve_bytes: 0,
             shims: self.fake.shims(),
         };
-        let hello = NodeHello { generation: GENERATION, token: token.into(), claim: Some(claim) };
+        let (token, claim) = (token.into(), Some(claim));
+        let hello = NodeHello { generation: GENERATION, token, claim, dial: None };
         let stream = self.fake.dial_agent(&self.machine, BOUND).await.unwrap();
         Connection::open(stream, hello, BOUND).await
     }

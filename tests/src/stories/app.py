@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import socket
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -95,7 +96,9 @@ class Server(ThreadingHTTPServer):
         self.server_name, self.server_port = "app", self.server_address[1]
 
 
-server = Server(("0.0.0.0", int(sys.argv[1])), App)
+address = sys.argv[2] if len(sys.argv) > 2 else "0.0.0.0"
+Server.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+server = Server((address, int(sys.argv[1])), App)
 with open("port.new", "w") as file:
     file.write(str(server.server_address[1]))
 os.rename("port.new", "port")

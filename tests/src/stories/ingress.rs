@@ -9,8 +9,9 @@ use std::time::Duration;
 use testkit::http::{Answer, Client};
 use testkit::ingress::{DOMAIN, Door};
 use testkit::lab::{Builder, Lab, eventually};
+use testkit::machines::Kind;
 
-use super::{read, sandbox, write};
+use super::{read, run, sandbox, write};
 use crate::id_of;
 
 /// The app, in Python.
@@ -27,12 +28,19 @@ pub(super) async fn door(lab: &Lab) -> (Door, Client) {
 
 /// Starts the app; its port.
 pub(super) async fn app(lab: &Lab, id: &str, port: &str) -> u16 {
-    write(lab, id, "app.py", APP).await.expect(204);
-    let order = json!({ "argv": ["python3", "app.py", port], "id": "app" });
+    app_at(lab, id, "0.0.0.0", port).await
+}
+
+/// Starts the app where it listens at this address; its port.
+async fn app_at(lab: &Lab, id: &str, address: &str, port: &str) -> u16 {
+    let place = format!("app-{}", address.replace(['.', ':'], "-"));
+    write(lab, id, &format!("{place}/app.py"), APP).await.expect(204);
+    let order = json!({ "argv": ["python3", "app.py", port, address], "id": place, "cwd": place });
     lab.api.post(&format!("/v1/sandbox/{id}/process/start"), order).await.expect(201);
-    let named = async || read(lab, id, json!({ "path": "port" })).await.status == 200;
+    let written = json!({ "path": format!("{place}/port") });
+    let named = async || read(lab, id, written.clone()).await.status == 200;
     eventually("the app listens", named).await;
-    let port = read(lab, id, json!({ "path": "port" })).await.expect(200).body;
+    let port = read(lab, id, written).await.expect(200).body;
     String::from_utf8(port.to_vec()).unwrap().parse().unwrap()
 }
 
@@ -168,6 +176,44 @@ pub async fn large_bodies_go_in_and_out(lab: Builder) {
     let again =
         client.upload(&format!("{front}/sum"), "application/octet-stream", [zeros]).await.expect(200).body;
     assert_eq!(again, sum, "what was sent in pieces is the same as what was sent whole");
+    lab.end().await;
+}
+
+pub async fn an_app_that_listens_inside_alone_is_reached_too(lab: Builder) {
+    const BYTES: usize = 4_000_000;
+    let lab = lab.start().await;
+    let (door, client) = door(&lab).await;
+    let id = sandbox(&lab).await;
+    let mut hosts = Vec::new();
+    for address in ["127.0.0.1", "::1"] {
+        if address == "::1" && lab.kind != Kind::Fake {
+            // gVisor's loopback interface has no such address.
+            continue;
+        }
+        let port = app_at(&lab, &id, address, ANY_PORT).await;
+        let host = host(&id, port);
+        assert_eq!(get(&client, &host, "/inside").await.expect(200).json()["path"], "/inside", "{address}");
+        let front = format!("/v1/sandbox/{id}/invoke/{port}");
+        let zeros = client.get(&format!("{front}/zeros/{BYTES}")).await.expect(200).body;
+        assert_eq!(zeros.len(), BYTES);
+        client.upload(&format!("{front}/sum"), "application/octet-stream", [zeros]).await.expect(200);
+        let mut socket = client.socket(&format!("{front}/websocket")).await.unwrap();
+        socket.type_in("to and fro").await;
+        socket.until("to and fro").await;
+        assert_eq!(code(get(&door.client(""), &host, "/").await), (401, json!("unauthorized")));
+        hosts.push(host);
+    }
+    // What wakes has another token than what was paused.
+    super::pause::pause(&lab, &id).await;
+    assert_eq!(run(&lab, &id, "echo awake").await["stdout"], "awake\n");
+    assert_eq!(get(&client, &hosts[0], "/again").await.expect(200).json()["path"], "/again");
+    // By this way, too, nobody speaks with the agent, whose port is as open to the inside as to the outside.
+    assert_eq!(code(get(&client, &host(&id, 1), "/").await), (404, json!("not_found")));
+    let mut events =
+        client.open(Method::GET, "/events", &[("host", &hosts[0])], Bytes::new()).await.into_body();
+    assert_eq!(events.frame().await.unwrap().unwrap().into_data().unwrap(), "data: one\n\n");
+    lab.api.delete(&format!("/v1/sandbox/{id}")).await.expect(204);
+    assert!(!matches!(events.frame().await, Some(Ok(_))), "the stream goes on without its sandbox");
     lab.end().await;
 }
 

@@ -116,16 +116,19 @@ fn node_hello() -> Result<Vec<String>> {
         memory_reserve_bytes: 33_554_432,
         shims: Shims { mask_close_range: true, uncover_tmp: false },
     };
-    let first = NodeHello { generation: 1, token: "00ff".into(), claim: Some(claim) };
+    let first = NodeHello { generation: 1, token: "00ff".into(), claim: Some(claim), dial: None };
     let again = NodeHello { claim: None, ..first.clone() };
-    Ok(vec![example(&first)?, example(&again)?])
+    let for_an_app = NodeHello { dial: Some(5173), ..again.clone() };
+    Ok(vec![example(&first)?, example(&again)?, example(&for_an_app)?])
 }
 
 fn agent_hello() -> Result<Vec<String>> {
-    let hello = AgentHello { generation: 1, agent_version: "0.1.0".into(), claimed_now: true, refused: None };
-    let refusal =
-        AgentHello { claimed_now: false, refused: Some("the token is wrong".into()), ..hello.clone() };
-    Ok(vec![example(&hello)?, example(&refusal)?])
+    let agent_version = "0.1.0".into();
+    let hello = AgentHello { generation: 1, agent_version, claimed_now: true, refused: None, dialled: false };
+    let again = AgentHello { claimed_now: false, ..hello.clone() };
+    let refusal = AgentHello { refused: Some("the token is wrong".into()), ..again.clone() };
+    let for_an_app = AgentHello { dialled: true, ..again };
+    Ok(vec![example(&hello)?, example(&refusal)?, example(&for_an_app)?])
 }
 
 fn requests() -> Result<Vec<String>> {

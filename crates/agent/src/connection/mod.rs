@@ -2,6 +2,7 @@
 
 mod credit;
 mod inbox;
+pub mod loopback;
 pub mod stream;
 mod writer;
 
@@ -11,8 +12,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use wire::guest::frame::{AGENT_MESSAGE_BYTES_MAX, Body, CONNECTION, Frame, STREAMS_MAX};
-use wire::guest::{Error, ErrorCode, NodeHello, Outcome};
+use wire::guest::{AgentHello, Error, ErrorCode, NodeHello, Outcome};
 
 use self::stream::Stream;
 use self::writer::Outgoing;
@@ -41,17 +43,32 @@ pub struct Wire {
 /// Why a connection is over. None of them is worth a word: the node knows, or is none.
 struct Over;
 
+/// What a connection is for.
+pub enum Greeted {
+    /// For a node's requests.
+    Requests(Wire, Session),
+    /// For what listens in here.
+    App(Wire, TcpStream),
+}
+
 /// Exchanges first words. `None` if there is nothing more to say.
-pub async fn greet(agent: &Rc<Agent>, stream: Box<dyn ByteStream>) -> Option<(Wire, Session)> {
+pub async fn greet(agent: &Rc<Agent>, stream: Box<dyn ByteStream>) -> Option<Greeted> {
     let mut wire = Wire { stream, input: BytesMut::new() };
     let bound = Duration::from_secs(HELLO_SECONDS_MAX);
     let hello = tokio::time::timeout(bound, wire.hello()).await.ok()?.ok()?;
+    let dial = hello.dial;
     let (answer, session) = agent.hello(hello);
-    let answer = serde_json::to_vec(&answer).ok()?;
-    let mut frame = BytesMut::new();
-    Frame::new(CONNECTION, Body::Hello(answer.into())).encode(&mut frame);
-    tokio::time::timeout(bound, wire.stream.write_all(&frame)).await.ok()?.ok()?;
-    session.map(|session| (wire, session))
+    match (dial, session) {
+        (Some(port), Some(session)) => {
+            // It has shown that it is a node, and will ask for nothing else.
+            drop(session);
+            wire.dial(port, answer).await
+        }
+        (_, session) => {
+            wire.answer(&answer).await.ok()?;
+            session.map(|session| Greeted::Requests(wire, session))
+        }
+    }
 }
 
 /// Carries out requests until the connection breaks; then cancels those that are under way.
@@ -72,6 +89,24 @@ pub async fn serve(session: Session, wire: Wire) {
 }
 
 impl Wire {
+    async fn dial(mut self, port: u16, mut answer: AgentHello) -> Option<Greeted> {
+        let dialled = loopback::connect(port).await;
+        answer.dialled = dialled.is_ok();
+        answer.refused = dialled.as_ref().err().cloned();
+        self.answer(&answer).await.ok()?;
+        dialled.ok().map(|app| Greeted::App(self, app))
+    }
+
+    async fn answer(&mut self, answer: &AgentHello) -> Result<(), Over> {
+        // A Hello is plain data: it always has a JSON form.
+        let json = serde_json::to_vec(answer).unwrap_or_default();
+        let mut frame = BytesMut::new();
+        Frame::new(CONNECTION, Body::Hello(json.into())).encode(&mut frame);
+        let bound = Duration::from_secs(HELLO_SECONDS_MAX);
+        let written = tokio::time::timeout(bound, self.stream.write_all(&frame)).await;
+        if let Ok(Ok(())) = written { Ok(()) } else { Err(Over) }
+    }
+
     async fn hello(&mut self) -> Result<NodeHello, Over> {
         loop {
             match Frame::decode(&mut self.input).map_err(|_| Over)? {

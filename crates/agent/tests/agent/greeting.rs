@@ -41,7 +41,7 @@ fn an_agent_is_claimed_by_a_whole_claim_or_not_at_all() {
     assert!(refusal("short", Some(claim())).contains("64 hexadecimal digits"));
     assert!(refusal(TOKEN, Some(Claim { user: "nosuch".into(), ..claim() })).contains("`nosuch`"));
     assert!(refusal(TOKEN, Some(Claim { workdir: "here".into(), ..claim() })).contains("not absolute"));
-    let old = NodeHello { generation: 0, token: TOKEN.into(), claim: Some(claim()) };
+    let old = NodeHello { generation: 0, token: TOKEN.into(), claim: Some(claim()), dial: None };
     assert!(agent.connect().hello_of(old).refused.unwrap().contains("generation"));
     assert!(agent.connect().hello(TOKEN, Some(claim())).claimed_now);
 }

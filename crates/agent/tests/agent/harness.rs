@@ -153,7 +153,7 @@ impl Client {
     }
 
     pub fn hello(&mut self, token: &str, claim: Option<Claim>) -> AgentHello {
-        self.hello_of(NodeHello { generation: GENERATION, token: token.into(), claim })
+        self.hello_of(NodeHello { generation: GENERATION, token: token.into(), claim, dial: None })
     }
 
     pub fn hello_of(&mut self, hello: NodeHello) -> AgentHello {
@@ -162,6 +162,11 @@ impl Client {
             Some(Frame { stream: 0, body: Body::Hello(json) }) => serde_json::from_slice(&json).unwrap(),
             other => panic!("expected a Hello, got {other:?}"),
         }
+    }
+
+    /// The bytes themselves from here on: what has come already, and the socket.
+    pub fn into_bytes(self) -> (BytesMut, UnixStream) {
+        (self.input, self.socket)
     }
 
     pub fn send(&mut self, stream: u32, body: Body) {

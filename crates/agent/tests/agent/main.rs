@@ -3,6 +3,7 @@
 mod boot;
 mod bundles;
 mod confinement;
+mod dialling;
 mod endings;
 mod exec;
 mod files;

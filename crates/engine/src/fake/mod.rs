@@ -289,13 +289,24 @@ impl Fake {
         }
     }
 
-    /// As [`crate::Engine::dial_port`]: a port of the host's loopback interface, if it is a process of this machine that
-    /// listens there.
+    /// As [`crate::Engine::dial_port`]: a port of the host's, if it is a process of this machine that listens there, and not
+    /// on the loopback interface alone.
     ///
     /// # Errors
     /// As there.
-    pub async fn dial_port(&self, id: &SandboxId, port: u16, bound: Duration) -> Result<Stream, Error> {
-        ports::dial(&self.layout.place(id), port, bound).await.map(Stream::Tcp)
+    pub async fn dial_port(&self, id: &SandboxId, port: u16) -> Result<Stream, Error> {
+        ports::dial(&self.layout.place(id), port).await.map(Stream::Tcp)
+    }
+
+    /// As [`crate::Engine::dial_inside`], if it is a process of this machine that listens there.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn dial_inside(&self, id: &SandboxId, port: u16) -> Result<Stream, Error> {
+        let place = self.layout.place(id);
+        ports::check_loopback(&place, port).await?;
+        let agent = UnixStream::connect(place.socket()).await;
+        agent.map(Stream::Unix).map_err(Error::io("connecting to a machine's agent"))
     }
 
     /// As [`crate::Engine::owned`].

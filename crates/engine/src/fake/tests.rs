@@ -102,7 +102,8 @@ impl Node {
             memory_reserve_bytes: 0,
             shims: fake.shims(),
         };
-        let hello = NodeHello { generation: GENERATION, token: "0".repeat(64), claim: Some(claim) };
+        let (token, claim) = ("0".repeat(64), Some(claim));
+        let hello = NodeHello { generation: GENERATION, token, claim, dial: None };
         node.say(CONNECTION, Body::Hello(serde_json::to_vec(&hello).unwrap().into())).await;
         let Body::Hello(json) = node.next().await else { panic!("no Hello") };
         (node, serde_json::from_slice(&json).unwrap())

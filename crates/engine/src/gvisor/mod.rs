@@ -205,7 +205,7 @@ impl Gvisor {
         tokio::select! {
             biased;
             exit = machine.exited() => Err(Error::Ended { evidence: exit.evidence }),
-            stream = dial::connect(&namespace, AGENT_TCP_PORT, bound, dial::AGENT_REFUSED_WAIT_MAX) => {
+            stream = dial::connect(&namespace, AGENT_TCP_PORT, bound, Some(dial::AGENT_REFUSED_WAIT_MAX)) => {
                 stream.map(Stream::Tcp)
             }
         }
@@ -217,7 +217,7 @@ impl Gvisor {
     /// As there.
     pub async fn dial_port(&self, id: &SandboxId, port: u16, bound: Duration) -> Result<Stream, Error> {
         let namespace = self.inner.networks.namespace(id)?;
-        dial::connect(&namespace, port, bound, dial::PORT_REFUSED_WAIT_MAX).await.map(Stream::Tcp)
+        dial::connect(&namespace, port, bound, None).await.map(Stream::Tcp)
     }
 
     /// See [`crate::Engine::owned`].

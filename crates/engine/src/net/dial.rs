@@ -23,8 +23,6 @@ const ATTEMPT_WAIT_MAX: Duration = Duration::from_millis(500);
 const REFUSED_WAIT_MIN: Duration = Duration::from_millis(2);
 /// How long at most for the agent, which listens as soon as it runs.
 pub(crate) const AGENT_REFUSED_WAIT_MAX: Duration = REFUSED_WAIT_MIN;
-/// How long at most for what users start, which may never listen.
-pub(crate) const PORT_REFUSED_WAIT_MAX: Duration = Duration::from_millis(100);
 /// How long sent bytes may stay unacknowledged. A killed sandbox says nothing, but its process's end is seen sooner.
 ///
 /// Longer than an agent may be silent: whoever asks it knows better who it is that does not answer.
@@ -32,7 +30,8 @@ const UNACKNOWLEDGED_MS_MAX: u32 = 180_000;
 /// How long a connection may be silent before the other side is asked whether it is there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
-/// Connects to `port` inside, again and again, `bound` at most, and at least every `refused_wait_max` while it is refused.
+/// Connects to `port` inside, `bound` at most: again and again where it is not answered, and, at least every
+/// `refused_wait_max`, where it is refused; without that, a refusal is the last word.
 ///
 /// # Errors
 /// [`Error::Timeout`] when nobody answered at all; [`Error::Io`] when the connection was refused to the end, or the
@@ -41,7 +40,7 @@ pub(crate) async fn connect(
     namespace: &File,
     port: u16,
     bound: Duration,
-    refused_wait_max: Duration,
+    refused_wait_max: Option<Duration>,
 ) -> Result<TcpStream, Error> {
     let deadline = Instant::now() + bound;
     let what = || format!("opening a socket to port {port} of a sandbox");
@@ -53,9 +52,10 @@ pub(crate) async fn connect(
         match tokio::time::timeout(attempt_wait, socket.connect(address)).await {
             Ok(Ok(stream)) => return tuned(stream).map_err(Error::io(what())),
             Ok(Err(error)) => {
+                let Some(wait_max) = refused_wait_max else { return Err(Error::io(what())(error)) };
                 refusal = Some(error);
                 tokio::time::sleep(refused_wait).await;
-                refused_wait = refused_wait_max.min(refused_wait * 2);
+                refused_wait = wait_max.min(refused_wait * 2);
             }
             Err(_) => attempt_wait = ATTEMPT_WAIT_MAX.min(attempt_wait * 2),
         }

@@ -32,7 +32,8 @@ impl Guest {
             memory_reserve_bytes: 0,
             shims: Shims { mask_close_range: true, uncover_tmp: true },
         };
-        let hello = NodeHello { generation: GENERATION, token: token.repeat(64), claim: Some(claim) };
+        let (token, claim) = (token.repeat(64), Some(claim));
+        let hello = NodeHello { generation: GENERATION, token, claim, dial: None };
         send(&mut stream, CONNECTION, Body::Hello(json(&hello))).await;
         let mut input = BytesMut::new();
         let frame = tokio::time::timeout(WAIT, receive(&mut stream, &mut input)).await.unwrap();

@@ -9,13 +9,13 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg, sockopt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use wire::ingress::{ANSWER_BYTES_MAX, Dial as Order, DialAnswer, DialRefusal, DialRefusalCode, Route};
 
 use super::prompt::Prompt;
-use super::{Dial, Dialling, Lease, Line};
+use super::{Dial, Dialling, Lease, Line, Wire};
 
 /// What the node may take longer than it was to wait.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
@@ -96,10 +96,14 @@ fn receive_some(link: &UnixStream) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
 }
 
 fn line(descriptor: OwnedFd, link: UnixStream) -> io::Result<Line> {
-    let stream = std::net::TcpStream::from(descriptor);
-    stream.set_nonblocking(true)?;
+    rustix::io::ioctl_fionbio(&descriptor, true)?;
+    let wire: Box<dyn Wire> = match sockopt::socket_domain(&descriptor)? {
+        // An agent that is reached over the host's file system, and has become the app's.
+        AddressFamily::UNIX => Box::new(UnixStream::from_std(descriptor.into())?),
+        _ => Box::new(Prompt::new(TcpStream::from_std(descriptor.into())?)),
+    };
     let lease: Lease = Box::pin(ended(link));
-    Ok(Line { wire: Box::new(Prompt::new(TcpStream::from_std(stream)?)), lease })
+    Ok(Line { wire, lease })
 }
 
 /// The node says no more on this link; it can only end it.

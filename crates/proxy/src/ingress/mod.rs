@@ -21,6 +21,7 @@ pub mod trusted;
 mod body;
 mod crowds;
 mod door;
+mod lengths;
 mod mask;
 mod serve;
 mod upgrade;

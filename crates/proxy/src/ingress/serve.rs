@@ -18,10 +18,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::Ingress;
-use super::body::AnswerBody;
+use super::body::{AnswerBody, full};
 use super::door::{Caller, Place, empty, tunnel};
 use super::headers::Asker;
 use super::host::Host;
+use super::lengths::Seen;
 use super::refusal::Refusal;
 use crate::dial::Wire;
 use crate::patient::Patient;
@@ -121,7 +122,8 @@ impl Ingress {
 
     async fn http1(self, stream: Box<dyn Wire>, caller: Caller, may_tunnel: bool) {
         let limits = &self.door.limits;
-        let stream = TokioIo::new(Patient::new(stream, limits.untaken_wait));
+        let (stream, lengths) = Seen::new(Patient::new(stream, limits.untaken_wait));
+        let stream = TokioIo::new(stream);
         let stopping = caller.stopping.clone();
         let mut builder = http1::Builder::new();
         builder
@@ -129,7 +131,16 @@ impl Ingress {
             .header_read_timeout(limits.head_wait)
             .max_headers(limits.headers_max)
             .max_buf_size(limits.head_bytes_max);
-        let service = service_fn(|request| self.answer(request, &caller, may_tunnel));
+        let service = service_fn(|request| {
+            let has_two_lengths = lengths.next_has_two();
+            let (ingress, caller) = (&self, &caller);
+            async move {
+                match has_two_lengths {
+                    true => Ok(refuse_two_lengths(&request)),
+                    false => ingress.answer(request, caller, may_tunnel).await,
+                }
+            }
+        });
         let mut connection = pin!(builder.serve_connection(stream, service).with_upgrades());
         let served = tokio::select! {
             served = connection.as_mut() => served,
@@ -191,7 +202,7 @@ impl Ingress {
         if !matches!(self.door.domain.host(host), Host::Sandbox(_) | Host::Presigned(_)) {
             let message = format!("this leads to sandboxes of {} alone", self.door.domain);
             let refusal = Refusal::new(StatusCode::FORBIDDEN, "no_such_tunnel", message);
-            return refusal.answer(request.headers()).map(super::body::full);
+            return refusal.answer(request.headers()).map(full);
         }
         let (ingress, client) = (self.clone(), hyper::upgrade::on(&mut request));
         tokio::spawn(async move {
@@ -202,6 +213,11 @@ impl Ingress {
         });
         empty(StatusCode::OK)
     }
+}
+
+fn refuse_two_lengths(request: &Request<Incoming>) -> Response<AnswerBody> {
+    let message = "the request has `content-length` and `transfer-encoding`: it says twice how long it is";
+    Refusal::malformed(message).answer(request.headers()).map(full)
 }
 
 /// Answers are small and many: none should wait for the next. A peer that vanished is found out.

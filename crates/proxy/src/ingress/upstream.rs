@@ -210,7 +210,7 @@ fn no_connection(route: &Route, refusal: DialRefusal, waited: Duration) -> Refus
             let seconds = waited.as_secs();
             let message = format!(
                 "nothing listens on port {port} of sandbox {sandbox}, and nothing did for {seconds} s; start the app, \
-                 and have it listen on 0.0.0.0, since what listens on 127.0.0.1 cannot be reached from outside"
+                 or ask for the port on which it says that it listens"
             );
             Refusal::passing(StatusCode::BAD_GATEWAY, "nothing_listens", message)
         }

@@ -29,8 +29,8 @@ pub(super) async fn dial(
 ) -> Result<Connection, String> {
     let stream = node.engine.dial_agent(machine, bound).await.map_err(|error| chain(&error))?;
     node.faults.reached(DIALLED).await;
-    let hello =
-        NodeHello { generation: GENERATION, token: record.token.clone(), claim: Some(claim(node, record)) };
+    let (token, claim) = (record.token.clone(), Some(claim(node, record)));
+    let hello = NodeHello { generation: GENERATION, token, claim, dial: None };
     tokio::select! {
         biased;
         // A dead machine does not hang up.

@@ -65,6 +65,11 @@ impl Handle {
         self.sight.borrow().said(&*self.clock)
     }
 
+    /// What opens a connection to its agent now; another one after each renewal.
+    pub fn token(&self) -> String {
+        self.sight.borrow().token.clone()
+    }
+
     /// Stops the task where it stands, as a killed process would. The sandbox goes on without it.
     pub fn abandon(&self) {
         self.task.abort();
@@ -102,6 +107,7 @@ impl Handle {
 pub(super) struct Sight {
     observed: Observed,
     deadline_boot_ms: Option<u64>,
+    token: String,
 }
 
 impl Sight {
@@ -120,7 +126,7 @@ impl Sight {
             Phase::Running { deadline_boot_ms } => Some(deadline_boot_ms),
             _ => None,
         };
-        Self { observed, deadline_boot_ms }
+        Self { observed, deadline_boot_ms, token: record.token.clone() }
     }
 
     /// In the words of this moment.

@@ -15,6 +15,9 @@
 //! node  -> agent   Cancel                                   the node lost interest; End follows
 //! ```
 //!
+//! A connection whose `Hello` dials a port carries no frames after the two
+//! greetings, but that port's bytes as they are.
+//!
 //! A stream that ends without `End` (the connection broke) failed, whatever it
 //! had said before. Neither side sends more Data bytes on a stream than the
 //! other has granted: [`frame::INITIAL_CREDIT_BYTES`] at first, then what
@@ -65,6 +68,10 @@ pub struct NodeHello {
     /// Taken by the first connection of a life; ignored afterwards, if the token is right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
+    /// Wants no requests carried out here, but a connection to this port of the sandbox's loopback interface: when
+    /// [`AgentHello::dialled`] says so, every byte after it, in either direction, is of that connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dial: Option<u16>,
 }
 
 /// The agent's first words.
@@ -76,9 +83,13 @@ pub struct AgentHello {
     pub agent_version: String,
     /// True if this `Hello` claimed the agent, false if it had been claimed with the same token before.
     pub claimed_now: bool,
-    /// Why the agent hangs up right after this, if it does: a wrong token, or a generation it cannot speak.
+    /// Why the agent hangs up right after this, if it does: a wrong token, a generation it cannot speak, or a port on
+    /// which nobody listens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// Whether [`NodeHello::dial`] was done; an agent that has never heard of it says nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dialled: bool,
 }
 
 /// What a fresh agent is told once: who its sandbox is.

@@ -21,7 +21,7 @@ use peer::Peer;
 const BOUND: Duration = Duration::from_secs(10);
 
 fn node_hello() -> NodeHello {
-    NodeHello { generation: GENERATION, token: "00".into(), claim: None }
+    NodeHello { generation: GENERATION, token: "00".into(), claim: None, dial: None }
 }
 
 fn exec(stdin: bool) -> Request {

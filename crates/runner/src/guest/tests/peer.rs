@@ -33,7 +33,8 @@ impl Peer {
 
     pub async fn hello(&mut self, generation: u32, refused: Option<&str>) {
         let refused = refused.map(str::to_owned);
-        let hello = AgentHello { generation, agent_version: "0".into(), claimed_now: true, refused };
+        let agent_version = "0".into();
+        let hello = AgentHello { generation, agent_version, claimed_now: true, refused, dialled: false };
         self.say(CONNECTION, Body::Hello(json(&hello))).await;
     }
 

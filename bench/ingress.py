@@ -1,0 +1,295 @@
+#!/usr/bin/env python3
+"""What the ingress costs beside nginx and HAProxy, and what it adds to a sandbox.
+
+`beside`: all three stand before one app (nginx with an answer of 128 bytes), a process of a machine of the fake engine,
+and so reach it over the same loopback interface. In turn, in each round: requests on connections that stay open (wrk),
+plain and over TLS 1.3 with the same certificate, and one large download (curl). Counted are requests for each second that
+the proxy's processes were on a CPU; for ours also with control and the node, which nothing else here has: whose key it is
+and where it leads is asked for every request. Percentiles are medians over rounds, and of the rounds' ratios to nginx.
+The fake engine looks through all processes of the machine for whoever has a port, whenever a new connection is made to the
+app: that is the node's time, and not what a real engine takes.
+
+`websockets`: memory of the proxy for so many of them that say nothing.
+
+`sandbox`: a server of Python's in a sandbox on gVisor that listens for everybody, and the same on its loopback interface
+alone; and how long a new connection takes there, by the first answer on it, of each in turn.
+"""
+
+import argparse
+import contextlib
+import glob
+import json
+import os
+import re
+import resource
+import shutil
+import socket
+import statistics
+import subprocess
+import time
+
+import kit
+import proxies
+
+BODY = "x" * 128
+APP_PORT, INSIDE_PORT = 8000, 8001
+LARGE_BYTES, LARGE_SANDBOX_BYTES = 1 << 30, 1 << 28
+CONNECTIONS = (10, 50, 200)
+# So many WebSockets to one machine: the ingress admits no more than 512 requests to one.
+CROWD = 500
+WAIT_SECONDS_MAX = 60
+
+# Answers what it is asked, and agrees to every WebSocket without a word more.
+APP = """
+import asyncio, sys
+class App(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.seen = transport, b""
+    def data_received(self, data):
+        self.seen += data
+        while b"\\r\\n\\r\\n" in self.seen:
+            head, self.seen = self.seen.split(b"\\r\\n\\r\\n", 1)
+            self.answer(head.lower())
+    def answer(self, head):
+        if b"upgrade: websocket" in head:
+            front = b"HTTP/1.1 101 Switching Protocols\\r\\nconnection: upgrade\\r\\nupgrade: websocket\\r\\n"
+            return self.transport.write(front + b"sec-websocket-accept: x\\r\\n\\r\\n")
+        body = b"x" * (int(sys.argv[3]) if head.startswith(b"get /large ") else 128)
+        self.transport.write(b"HTTP/1.1 200 OK\\r\\ncontent-length: %d\\r\\n\\r\\n" % len(body) + body)
+async def main():
+    server = await asyncio.get_running_loop().create_server(App, sys.argv[1], int(sys.argv[2]), backlog=4096)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+
+
+@contextlib.contextmanager
+def door(*flags, **how):
+    """A server, and what it takes to ask its ingress: a client of the API, and a way to make a `Proxy` of a sandbox."""
+    port = kit.free_port()
+    before = set(proxies.family(os.getpid()))
+    with kit.server("--ingress-listen", f"127.0.0.1:{port}", *flags, **how) as connect:
+        ours = [process for process in proxies.family(os.getpid()) if process not in before]
+        roles = {role: process for process in ours if (role := role_of(process))}
+
+        def to(sandbox, app_port):
+            key = connect().headers["authorization"]
+            name = f"{sandbox}-{app_port}.sandbox.localhost"
+            return proxies.Proxy(port, port, roles["ingress"], [f"authorization: {key}", f"Host: {name}"])
+
+        yield connect(), to, roles
+
+
+def fake_door(work):
+    """One before the fake engine, whose machines are processes of this one, and which takes images for their names alone."""
+    images = f"{work}/data/node/images"
+    if not os.path.exists(images):
+        shutil.copytree(f"{kit.DATA_DIR}/node/images", images, copy_function=os.link)
+        for path in glob.glob(f"{images}/*/config.json"):
+            with open(path) as file:
+                image = json.load(file)
+            # The image's users are not this machine's.
+            image["config"]["user"] = ""
+            os.unlink(path)
+            with open(path, "w") as file:
+                json.dump(image, file)
+    return door("--engine", "fake", "--unsafe-fake-engine", data_dir=f"{work}/data")
+
+
+def role_of(process):
+    with open(f"/proc/{process}/cmdline") as file:
+        words = file.read().split("\0")
+    return words[2] if words[1:2] == ["role"] else None
+
+
+def start(client, sandbox, *argv):
+    client.call("POST", f"/v1/sandbox/{sandbox}/process/start", {"argv": argv})
+
+
+def write(client, sandbox, path, content):
+    ran = client.call("POST", f"/v1/sandbox/{sandbox}/process/execute",
+                      {"argv": ["sh", "-c", f"cat > {path}"], "stdin": content})
+    assert ran["exit_code"] == 0, ran
+
+
+def load(proxy, scheme, connections, seconds):
+    """What wrk says, and what the proxy's processes took meanwhile."""
+    headers = [word for header in proxy.headers for word in ("-H", header)]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *headers, proxy.url(scheme)]
+    before = proxy.cpu_seconds()
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    took = proxy.cpu_seconds() - before
+    assert "Non-2xx" not in said and "Socket errors" not in said, said
+    requests = int(re.search(r"(\d+) requests in", said)[1])
+    times = {f"p{share}_ms": milliseconds(re.search(rf"(?m)^ +{share}% +(\S+)", said)[1]) for share in (50, 99)}
+    return {"requests": requests, "per_cpu_second": requests / max(took, 0.01), **times}
+
+
+def milliseconds(text):
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
+    return float(number) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60000}[unit]
+
+
+def download(proxy, scheme):
+    headers = [word for header in proxy.headers for word in ("-H", header)]
+    command = ["curl", "-skf", "-o", "/dev/null", "-w", "%{size_download} %{time_total}", *headers]
+    before = proxy.cpu_seconds()
+    said = subprocess.run([*command, proxy.url(scheme, "/large")], capture_output=True, text=True, check=True)
+    size, seconds = (float(number) for number in said.stdout.split())
+    gib = size / 2**30
+    return {"mib_per_second": gib * 1024 / seconds, "cpu_seconds_per_gib": (proxy.cpu_seconds() - before) / gib}
+
+
+def answers(proxy, scheme="plain"):
+    """Waits until the app answers through it."""
+    headers = [word for header in proxy.headers for word in ("-H", header)]
+    command = ["curl", "-sk", "-m", "20", "-w", "%{http_code}", *headers, proxy.url(scheme)]
+    deadline = time.monotonic() + WAIT_SECONDS_MAX
+    while not (said := subprocess.run(command, capture_output=True, text=True).stdout).endswith("200"):
+        assert time.monotonic() < deadline, f"{proxy.url(scheme)} answers {said}"
+        time.sleep(0.1)
+
+
+def medians(rounds):
+    """Of figures that each round has, by their names."""
+    return {name: round(statistics.median(each[name] for each in rounds), 3) for name in rounds[0]}
+
+
+def beside(work, rounds, seconds):
+    """The first table."""
+    with fake_door(work) as (client, to, roles):
+        port, sandbox = kit.free_port(), client.create()
+        write(client, sandbox, "app.conf", proxies.NGINX_APP.format(port=port, body=BODY))
+        client.execute(sandbox, "sh", "-c", f"mkdir tmp; truncate -s {LARGE_BYTES} large")
+        start(client, sandbox, "sh", "-c", 'exec /usr/sbin/nginx -p "$PWD" -c "$PWD/app.conf"')
+        tls = [f"{work}/data/tls/ingress.pem", f"{work}/data/tls/ingress.key"]
+        with proxies.nginx(work, [port], *tls) as nginx, proxies.haproxy(work, [port], *tls) as haproxy:
+            ways = {"atoll": to(sandbox, port), "nginx": nginx, "haproxy": haproxy}
+            for way in ways.values():
+                answers(way, "plain")
+                answers(way, "tls")
+            with_others = lambda: sum(proxies.cpu_seconds(roles[role]) for role in ("ingress", "control", "node"))
+            return compare(ways, with_others, rounds, seconds)
+
+
+def compare(ways, with_others, rounds, seconds):
+    requests, downloads = {}, {}
+    for number in range(rounds):
+        # Each is first, second and last equally often.
+        names = list(ways)[number % len(ways):] + list(ways)[:number % len(ways)]
+        for scheme in ("plain", "tls"):
+            for connections in CONNECTIONS:
+                seen = {}
+                for name in names:
+                    before = with_others()
+                    seen[name] = load(ways[name], scheme, connections, seconds)
+                    if name == "atoll":
+                        all_of_ours = max(with_others() - before, 0.01)
+                        seen[name]["per_cpu_second_with_control"] = seen[name]["requests"] / all_of_ours
+                for name in names:
+                    for figure in ("p50_ms", "p99_ms"):
+                        seen[name][f"{figure}_to_nginx"] = seen[name][figure] / seen["nginx"][figure]
+                    requests.setdefault(f"{scheme} {connections} {name}", []).append(seen[name])
+            for name in names:
+                downloads.setdefault(f"{scheme} {name}", []).append(download(ways[name], scheme))
+    return {"requests": {case: medians(each) for case, each in requests.items()},
+            "download": {case: medians(each) for case, each in downloads.items()}}
+
+
+def websockets(work, wanted):
+    """Memory for each of the proxies with so many WebSockets, as many as it admits."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with fake_door(work) as (client, to, _):
+        places = []
+        for _ in range(-(-wanted // CROWD)):
+            sandbox, port = client.create(), kit.free_port()
+            write(client, sandbox, "app.py", APP)
+            start(client, sandbox, "python3", "app.py", "0.0.0.0", str(port), "0")
+            places.append(to(sandbox, port))
+            answers(places[-1])
+        ports = [int(place.headers[1].rsplit("-", 1)[1].split(".")[0]) for place in places]
+        tls = [f"{work}/data/tls/ingress.pem", f"{work}/data/tls/ingress.key"]
+        with proxies.nginx(work, ports, *tls) as nginx, proxies.haproxy(work, ports, *tls) as haproxy:
+            ways = {"atoll": places, "nginx": [nginx] * len(places), "haproxy": [haproxy] * len(places)}
+            return {name: hold(crowds, wanted) for name, crowds in ways.items()}
+
+
+def hold(crowds, wanted):
+    before, held = crowds[0].resident_mib(), []
+    try:
+        for number in range(wanted):
+            held.append(upgraded(crowds[number // CROWD]))
+    except OSError as error:
+        print(f"no more than {len(held)} WebSockets: {error}")
+    mib = crowds[0].resident_mib() - before
+    for each in held:
+        each.close()
+    return {"websockets": len(held), "mib": round(mib, 1), "kib_each": round(mib * 1024 / max(len(held), 1), 2)}
+
+
+def upgraded(proxy):
+    """A WebSocket that has begun."""
+    connection = socket.create_connection(("127.0.0.1", proxy.ports["plain"]), timeout=20)
+    lines = ["GET / HTTP/1.1", *proxy.headers, "connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13",
+             "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=="]
+    if not any(line.startswith("Host:") for line in lines):
+        lines.append("Host: app")
+    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    said = connection.recv(4096)
+    if not said.startswith(b"HTTP/1.1 101"):
+        connection.close()
+        raise ConnectionRefusedError(said[:200])
+    return connection
+
+
+def sandboxed(rounds, seconds):
+    """The last table."""
+    with door() as (client, to, _):
+        sandbox = client.create(vcpu=2, timeout=3600)
+        write(client, sandbox, "/tmp/app.py", APP)
+        for address, port in (("0.0.0.0", APP_PORT), ("127.0.0.1", INSIDE_PORT)):
+            start(client, sandbox, "python3", "/tmp/app.py", address, str(port), str(LARGE_SANDBOX_BYTES))
+        ways = {"outside": to(sandbox, APP_PORT), "loopback": to(sandbox, INSIDE_PORT)}
+        for way in ways.values():
+            answers(way)
+        seen = {}
+        for number in range(rounds):
+            for name in list(ways)[::1 if number % 2 else -1]:
+                for connections in CONNECTIONS[:2]:
+                    case = seen.setdefault(f"plain {connections} {name}", [])
+                    case.append(load(ways[name], "plain", connections, seconds))
+                seen.setdefault(f"download {name}", []).append(download(ways[name], "plain"))
+        return {"requests": {case: medians(each) for case, each in seen.items()}, "new_connection_ms": fresh(ways)}
+
+
+def fresh(ways, count=200):
+    """How long a new connection to the app takes, by a WebSocket's beginning, of each way in turn."""
+    times = {name: [] for name in ways}
+    held = []
+    for _ in range(count):
+        for name, way in ways.items():
+            took, connection = kit.timed(lambda: upgraded(way))
+            times[name].append(took)
+            held.append(connection)
+    for each in held:
+        each.close()
+    return {name: kit.summary(taken) for name, taken in times.items()}
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("-n", type=int, default=9, help="rounds")
+    arguments.add_argument("--seconds", type=int, default=5, help="of load, for each way and case of a round")
+    arguments.add_argument("--websockets", type=int, default=8000)
+    given = arguments.parse_args()
+    with kit.scratch() as work:
+        os.chmod(work, 0o755)
+        # First, since it has the template built.
+        sandbox = sandboxed(given.n, given.seconds)
+        result = {"beside": beside(work, given.n, given.seconds), "websockets": websockets(work, given.websockets)}
+    kit.report("ingress", {**result, "sandbox": sandbox})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+export const note = "as it was";
