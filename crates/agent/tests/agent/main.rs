@@ -10,6 +10,7 @@ mod greeting;
 mod harness;
 mod limits;
 mod operations;
+mod partings;
 mod processes;
 mod renewals;
 mod terminals;
