@@ -14,7 +14,7 @@ libfuzzer_sys::fuzz_target!(|lines: Vec<(&[u8], &[u8])>| {
         }
     }
     let Ok(credentials) = Credentials::read(&headers) else { return };
-    credentials.strip(&mut headers, credentials.place().is_some());
+    credentials.strip(&mut headers, credentials.place().is_some(), credentials.key.is_some());
     let asker = Asker { address: [192, 0, 2, 7].into(), scheme: "https" };
     if request(&mut headers, Version::HTTP_11, &asker, &HeaderValue::from_static("app.test")).is_ok() {
         let all = |name: &str| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();

@@ -96,6 +96,11 @@ impl Client {
         self.send(Method::POST, path, &headers, body.to_string().into()).await
     }
 
+    /// `PUT` of JSON.
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::PUT, path, &[("content-type", "application/json")], body.to_string().into()).await
+    }
+
     /// `PATCH` with JSON.
     pub async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send(Method::PATCH, path, &[("content-type", "application/json")], body.to_string().into()).await

@@ -8,6 +8,7 @@ use proxy::dial::LocalNode;
 use proxy::ingress::limits::Limits;
 use proxy::ingress::routes::Control;
 use proxy::ingress::tls::Certificates;
+use proxy::ingress::trusted::Trusted;
 use proxy::ingress::{Config, Ingress};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
@@ -17,6 +18,9 @@ use crate::registry::Authority;
 
 /// What the names of a lab's sandboxes end with.
 pub const DOMAIN: &str = "sandbox.localhost";
+
+/// What URLs of a lab's sandboxes end with. A lab can have several doors, and each is known by its clients.
+pub const AUTHORITY: &str = "sandbox.localhost:7443";
 
 /// An ingress that serves until it is dropped.
 pub struct Door {
@@ -38,6 +42,7 @@ impl Door {
             dial: Arc::new(LocalNode::new(ports)),
             certificates: certificates.expect("a certificate"),
             plain: true,
+            trusted: Trusted::default(),
             limits,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -250,6 +250,7 @@ impl Lab {
                 ..Default::default()
             },
             metrics: control::MetricsPage::new(String::new),
+            ingress_authority: crate::ingress::AUTHORITY.to_owned(),
         };
         let control = Control::open(config).await?;
         let listener = TcpListener::bind(self.address).await.context("the lab's address")?;

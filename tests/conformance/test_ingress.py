@@ -1,10 +1,12 @@
 """The addresses that the SDK makes for what runs in a sandbox, with the modes it can be set up in."""
 
+import datetime
 import os
 
 import httpx
 import pytest
 import websockets.sync.client
+from leap0 import Leap0NotFoundError
 
 from conftest import KEY
 
@@ -65,6 +67,27 @@ def test_a_proxy_needs_no_names(connect, app):
     assert path == "/through"
     assert headers["host"] == f"{app.id}.sandbox.localhost"
     assert headers["authorization"] == "Bearer the app's own"
+
+
+def test_a_presigned_url_needs_no_key_until_it_is_taken_back(client, app):
+    made = app.create_presigned_url(port=PORT, expires_in=600)
+    assert made.id.startswith("psu-") and (made.sandbox_id, made.port) == (app.id, PORT)
+    # A proxy, since the names of the test resolve nowhere.
+    path, headers = asked(f"{made.url}/a?b", proxy=f"http://{DOOR}", headers={"authorization": "Bearer the app's own"})
+    assert path == "/a?b" and headers["authorization"] == "Bearer the app's own"
+    assert made.token not in str(headers) and headers["host"].startswith(f"{app.id}-{PORT}.")
+    app.delete_presigned_url(made.id)
+    with httpx.Client(timeout=60, proxy=f"http://{DOOR}") as http:
+        assert http.get(made.url).status_code == 404
+    with pytest.raises(Leap0NotFoundError):
+        app.delete_presigned_url(made.id)
+
+
+def test_a_presigned_url_lives_for_an_hour_unless_more_is_said(client, app):
+    made = app.create_presigned_url(port=1234)
+    created, expires = (datetime.datetime.fromisoformat(time) for time in (made.created_at, made.expires_at))
+    assert expires - created == datetime.timedelta(hours=1)
+    app.delete_presigned_url(made.id)
 
 
 def test_a_websocket_without_a_key_is_refused_and_not_led_elsewhere(connect, app):

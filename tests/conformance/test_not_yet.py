@@ -23,8 +23,6 @@ NOT_YET = {
         network_policy={"mode": "custom", "allow_domains": ["example.com"]}
     ),
     "create with mounts": lambda client, sandbox: client.sandboxes.create(mounts=[MOUNT]),
-    "presigned create": lambda client, sandbox: sandbox.create_presigned_url(port=8080),
-    "presigned delete": lambda client, sandbox: sandbox.delete_presigned_url("psu-1"),
     "mount add": lambda client, sandbox: sandbox.add_mount(MOUNT),
     "mount update": lambda client, sandbox: sandbox.update_mount("mnt-1", {"read_only": True}),
     "mount delete": lambda client, sandbox: sandbox.delete_mount("mnt-1"),

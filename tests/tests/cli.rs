@@ -386,6 +386,41 @@ fn a_key_opens_until_it_is_revoked() {
 }
 
 #[test]
+fn ports_are_opened_by_a_url_or_to_whoever_asks() {
+    let office = Office::open();
+    let id = office.sandbox();
+    let made = office.atoll(&["sandbox", "url", &id, "8080", "--expires", "2h"]);
+    let url = made.out.trim();
+    let token = url.strip_prefix("https://").and_then(|rest| rest.split('.').next()).unwrap();
+    assert!(
+        made.code == Some(0) && token.starts_with("url-") && url.contains(".sandbox.localhost:"),
+        "{made:?}"
+    );
+    assert!(made.err.starts_with("psu-") && made.err.contains("ends in"), "{made:?}");
+    let list = office.done(&["sandbox", "urls", &id]);
+    assert!(list.contains("8080") && !list.contains(token), "{list}");
+    let psu = made.err.split(' ').next().unwrap();
+    assert_eq!(office.done(&["sandbox", "url", &id, "--revoke", psu]), psu);
+    let again = office.atoll(&["sandbox", "url", &id, "--revoke", psu]);
+    assert!(again.code == Some(1) && again.err.contains("hint:"), "{again:?}");
+    assert_eq!(office.json(&["sandbox", "urls", &id]), json!({"items": [], "total_items": 0}));
+    for senseless in [&["8080", "--revoke", "psu-x"][..], &[], &["70000"]] {
+        assert_eq!(
+            office.atoll(&[&["sandbox", "url", &id], senseless].concat()).code,
+            Some(2),
+            "{senseless:?}"
+        );
+    }
+    assert_eq!(office.done(&["sandbox", "expose", &id]), "none is open");
+    assert_eq!(office.done(&["sandbox", "expose", &id, "8081", "8080"]), "8080, 8081");
+    assert!(office.done(&["sandbox", "get", &id]).contains("8080, 8081"));
+    assert_eq!(office.json(&["sandbox", "expose", &id, "8081", "--private"]), json!({"ports": [8080]}));
+    let open = office.done(&["sandbox", "create", "--public", "80"]);
+    assert_eq!(office.json(&["sandbox", "get", &open])["public_ports"], json!([80]));
+    office.server.stop();
+}
+
+#[test]
 fn a_team_has_limits() {
     let office = Office::open();
     let id = office.done(&["team", "create", "blue", "--sandboxes", "1"]);

@@ -25,6 +25,8 @@ pub struct Config {
     pub limits: Limits,
     /// What `GET /metrics` shows.
     pub metrics: MetricsPage,
+    /// What stands in URLs of the ingress after a sandbox's name or a token, and a dot: its domain, and its port.
+    pub ingress_authority: String,
 }
 
 /// How to reach a node.

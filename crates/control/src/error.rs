@@ -85,6 +85,19 @@ pub enum Error {
         /// How many more were asked for.
         wanted: u64,
     },
+    /// A sandbox would have more than it may.
+    #[error("the sandbox has {limit} {what}, which is the limit (`{name}`); delete some first")]
+    SandboxLimit {
+        /// Of what.
+        what: &'static str,
+        /// What the limit is called.
+        name: &'static str,
+        /// How many it may have.
+        limit: u32,
+    },
+    /// No such presigned URL: the token was never one, has expired or was taken back, or its sandbox is gone.
+    #[error("this URL leads nowhere: it has expired or was taken back, or its sandbox is gone")]
+    NoSuchUrl,
     /// The team asks too often.
     #[error("the team asks more often than {per_second} times a second; wait {seconds} s and ask again")]
     RateLimited {

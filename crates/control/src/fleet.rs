@@ -43,6 +43,8 @@ pub struct Fleet {
     pub rates: Rates,
     /// What `GET /metrics` shows.
     pub metrics: MetricsPage,
+    /// What stands in URLs of the ingress after a sandbox's name or a token, and a dot.
+    pub ingress_authority: String,
     /// Who waits for what.
     pub announcer: Announcer,
     /// What `converge` is telling nodes right now.

@@ -28,9 +28,11 @@ mod nodes;
 mod pauses;
 mod pepper;
 mod placement;
+mod presigned;
 mod private_file;
 mod processes;
 mod ptys;
+mod public_ports;
 mod quota;
 mod rates;
 mod record;
@@ -94,6 +96,7 @@ impl Control {
             pulls: Pulls::default(),
             rates: Rates::default(),
             metrics: config.metrics,
+            ingress_authority: config.ingress_authority,
             announcer: announcer::Announcer::default(),
             flights: Mutex::new(HashSet::new()),
             sockets: sockets::Sockets::default(),

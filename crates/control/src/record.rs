@@ -14,6 +14,8 @@
 //! is what the node was last heard to say. Every change of desire, and the
 //! acknowledgement of a death, is a new `generation`.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wire::id::{NodeId, SandboxId, TeamId, TemplateId};
@@ -65,6 +67,8 @@ pub struct SandboxRecord {
     pub spec: SandboxSpec,
     /// What it may reach, as its owner said it.
     pub network_policy: Option<Value>,
+    /// Its ports that are open to whoever asks, without a key.
+    pub public_ports: BTreeSet<u16>,
     /// Why it goes or went.
     pub end: Option<End>,
     /// The kind of failure, if it could not be made.
@@ -358,6 +362,7 @@ pub mod tests {
                 from: None,
             },
             network_policy: None,
+            public_ports: BTreeSet::new(),
             end: None,
             failure: None,
             timeout_at_ms: None,

@@ -1,6 +1,6 @@
 //! What can be done with sandboxes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +46,8 @@ pub struct Order {
     pub env: BTreeMap<String, String>,
     /// What it may reach, as it was said; absent, as the template says.
     pub network_policy: Option<Value>,
+    /// Its ports that are open to whoever asks, without a key.
+    pub public_ports: BTreeSet<u16>,
 }
 
 /// A sandbox that was asked for.
@@ -67,6 +69,8 @@ pub struct Plan {
     pub spec: SandboxSpec,
     /// What it may reach.
     pub network_policy: Option<Value>,
+    /// Its ports that are open to whoever asks, without a key.
+    pub public_ports: BTreeSet<u16>,
     /// Where alone it can be, if not anywhere.
     pub node: Option<NodeId>,
 }
@@ -82,6 +86,7 @@ impl Plan {
                 .network_policy
                 .clone()
                 .or_else(|| template.spec.known.network_policy.clone()),
+            public_ports: order.public_ports.clone(),
             node: None,
         }
     }
@@ -95,6 +100,8 @@ impl Plan {
             template: snapshot.template,
             spec,
             network_policy: snapshot.network_policy,
+            // Who opened a port of one sandbox has opened none of another.
+            public_ports: BTreeSet::new(),
             node: Some(snapshot.node),
         }
     }
@@ -219,6 +226,7 @@ fn fresh(plan: &Plan, id: SandboxId, team: TeamId, node: NodeId, now_ms: i64) ->
         generation: 1,
         spec: plan.spec.clone(),
         network_policy: plan.network_policy.clone(),
+        public_ports: plan.public_ports.clone(),
         end: None,
         failure: None,
         timeout_at_ms: None,
@@ -388,6 +396,7 @@ pub fn present(record: SandboxRecord) -> Sandbox {
         timeout_at: record.timeout_at_ms.map(unix_seconds),
         network_policy: record.network_policy,
         mounts: Vec::new(),
+        public_ports: record.public_ports.into_iter().collect(),
         reason,
         reason_detail,
     }
@@ -439,6 +448,7 @@ mod tests {
             timeout_seconds: 1,
             env: env(&[("C", "user"), ("D", "user")]),
             network_policy: None,
+            public_ports: BTreeSet::new(),
         };
         let spec = spec(&from, &order, &Limits::default());
         assert_eq!(spec.env, env(&[("A", "image"), ("B", "template"), ("C", "user"), ("D", "user")]));

@@ -115,6 +115,8 @@ ids! {
     ProcessId = "prc";
     /// One terminal, where its maker chose no other id.
     PtyId = "pty";
+    /// One presigned URL. Not its token.
+    PresignedUrlId = "psu";
     /// One snapshot of a sandbox, that its team has a name for.
     SnapshotId = "snp";
     /// One node: a host that runs sandboxes.

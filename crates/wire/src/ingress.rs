@@ -1,7 +1,7 @@
 //! What the ingress asks: control where a request may go, and a node for the way there.
 //!
 //! Control is asked by HTTP/1.1 with JSON bodies, over a Unix socket on one box: `POST /v1/route` [`RouteQuery`] is
-//! answered with a [`Route`], or with what the public API would say to the same caller. It is asked for every request
+//! answered with a [`Passage`], or with what the public API would say to the same caller. It is asked for every request
 //! anew: what control no longer allows is over from then on.
 //!
 //! A node is asked for one connection with a line of JSON, a [`Dial`], over a Unix socket of its own on which nothing
@@ -11,7 +11,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{NodeId, SandboxId};
+use crate::id::{KeyId, NodeId, SandboxId};
+use crate::token::Token;
 
 /// An order or an answer, in bytes, at most.
 pub const ANSWER_BYTES_MAX: usize = 4096;
@@ -19,14 +20,37 @@ pub const ANSWER_BYTES_MAX: usize = 4096;
 /// Where a request wants to go, and who sends it. Not `Debug`: there is a key in it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteQuery {
-    /// To which sandbox.
-    pub sandbox: SandboxId,
-    /// To which port; absent, the one its environment names as `PORT`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
+    /// Where to.
+    pub to: Destination,
     /// With which API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+}
+
+/// Where a request wants to go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    /// To a sandbox.
+    Sandbox {
+        /// Which.
+        sandbox: SandboxId,
+        /// To which port; absent, the one its environment names as `PORT`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
+    },
+    /// To where a presigned URL leads, whose token is all that is needed.
+    Presigned(Token),
+}
+
+/// Where a request may go, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passage {
+    /// Where it goes.
+    pub route: Route,
+    /// The API key that opened it; absent, none was needed, and what was sent as one is the app's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
 }
 
 /// Where a request goes.

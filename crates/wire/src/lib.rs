@@ -21,3 +21,4 @@ pub mod node;
 pub mod public;
 pub mod sandbox;
 pub mod snapshot;
+pub mod token;

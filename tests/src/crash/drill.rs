@@ -36,6 +36,8 @@ pub struct Drill {
     keeper: String,
     /// The sandbox that execs, writes and deletes are done in; made anew when one has died.
     spare: Option<String>,
+    /// The snapshot that others are made of, and the mark in it.
+    base: Option<(String, u64)>,
     written: u64,
     /// How soon a server that was started had the bystander answer.
     starts: Starts,
@@ -59,7 +61,7 @@ impl Drill {
         let path = format!("/v1/sandbox/{keeper}/process/execute");
         api.post(&path, json!({ "command": beat })).await.expect(200);
         let (server, starts) = (Some(server), Starts::default());
-        Self { site, server, api, keeper, spare: None, written: 0, starts }
+        Self { site, server, api, keeper, spare: None, base: None, written: 0, starts }
     }
 
     /// Carries out one plan, and looks at everything afterwards.
@@ -67,8 +69,11 @@ impl Drill {
         if plan.operation != Operation::Create && self.spare.is_none() {
             self.spare = Some(self.make().await);
         }
-        if matches!(plan.operation, Operation::Pause | Operation::Wake) {
-            self.mark(plan.operation == Operation::Wake).await;
+        match plan.operation {
+            Operation::Pause | Operation::Snapshot | Operation::Fork => self.mark(false).await,
+            Operation::Wake => self.mark(true).await,
+            Operation::Restore if self.base.is_none() => self.take_the_base().await,
+            _ => {}
         }
         self.hold(plan.moment);
         let under_way = self.start(plan.operation);
@@ -135,8 +140,17 @@ impl Drill {
         }
     }
 
+    /// Takes the snapshot that others are made of.
+    async fn take_the_base(&mut self) {
+        self.mark(false).await;
+        let path = format!("/v1/sandbox/{}/snapshot/create", self.spare.as_deref().expect("it was made"));
+        self.api.post(&path, json!({ "name": "base" })).await.expect(201);
+        self.base = Some(("base".into(), self.written));
+    }
+
     fn start(&mut self, operation: Operation) -> UnderWay {
-        let id = self.spare.clone().filter(|_| operation != Operation::Create);
+        let makes = matches!(operation, Operation::Create | Operation::Restore);
+        let id = self.spare.clone().filter(|_| !makes);
         let sandbox = format!("/v1/sandbox/{}", id.as_deref().unwrap_or_default());
         let (method, path, body): (_, _, Bytes) = match operation {
             Operation::Create => (Method::POST, "/v1/sandbox".into(), json!({}).to_string().into()),
@@ -155,6 +169,16 @@ impl Drill {
                 let command = json!({ "command": "cat mark" });
                 (Method::POST, format!("{sandbox}/process/execute"), command.to_string().into())
             }
+            Operation::Snapshot => {
+                let name = json!({ "name": self.written.to_string() });
+                (Method::POST, format!("{sandbox}/snapshot/create"), name.to_string().into())
+            }
+            Operation::Restore => {
+                let (name, _) = self.base.as_ref().expect("it was taken");
+                let order = json!({ "snapshot_name": name });
+                (Method::POST, "/v1/snapshot/restore".into(), order.to_string().into())
+            }
+            Operation::Fork => (Method::POST, format!("{sandbox}/fork"), r#"{"count": 2}"#.into()),
         };
         let api = self.api.clone();
         UnderWay { id, answer: tokio::spawn(async move { api.attempt(method, &path, body).await }) }
@@ -290,7 +314,27 @@ impl Drill {
                     assert_eq!(self.shown(&id).await["state"], "paused", "an acknowledged pause is none");
                 }
                 if self.lives_or_died_for_a_reason(&id, machine_died).await {
-                    self.mark_is_there(&id).await;
+                    self.mark_is(&id, self.written).await;
+                }
+            }
+            (Operation::Snapshot, acknowledged) => {
+                self.lives_or_died_for_a_reason(&id.expect("it was asked"), machine_died).await;
+                self.snapshot_is_whole_or_absent(acknowledged.is_some()).await;
+            }
+            (Operation::Restore, Some(answer)) => {
+                let id = id_of(&answer.json());
+                let dies = machine_died && doomed.as_ref() == Some(&id);
+                if self.lives_or_died_for_a_reason(&id, dies).await {
+                    let (_, mark) = self.base.clone().expect("it was taken");
+                    self.mark_is(&id, mark).await;
+                }
+            }
+            (Operation::Restore, None) => {}
+            (Operation::Fork, acknowledged) => {
+                self.lives_or_died_for_a_reason(&id.expect("it was asked"), machine_died).await;
+                for copy in acknowledged.iter().flat_map(|answer| copies(&answer.json())) {
+                    self.lives_or_died_for_a_reason(&copy, false).await;
+                    self.mark_is(&copy, self.written).await;
                 }
             }
             (Operation::Write, acknowledged) => {
@@ -328,10 +372,26 @@ impl Drill {
         }
     }
 
-    async fn mark_is_there(&self, id: &str) {
+    async fn mark_is(&self, id: &str, mark: u64) {
         let path = format!("/v1/sandbox/{id}/process/execute");
         let answer = self.api.post(&path, json!({ "command": "cat mark" })).await.expect(200).json();
-        assert_eq!(answer["stdout"], format!("{}\n", self.written), "what was acknowledged is lost");
+        assert_eq!(answer["stdout"], format!("{mark}\n"), "what was acknowledged is lost");
+    }
+
+    async fn snapshot_is_whole_or_absent(&self, acknowledged: bool) {
+        let name = self.written.to_string();
+        let list =
+            self.api.get(&format!("/v1/snapshots?query={name}&page-size=100")).await.expect(200).json();
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        let Some(snapshot) = items.into_iter().find(|item| item["name"] == *name) else {
+            assert!(!acknowledged, "an acknowledged snapshot is gone");
+            return;
+        };
+        let made = self.api.post("/v1/snapshot/restore", json!({ "snapshot_name": name })).await.expect(201);
+        let copy = id_of(&made.json());
+        self.mark_is(&copy, self.written).await;
+        self.api.delete(&format!("/v1/sandbox/{copy}")).await.expect(204);
+        self.api.delete(&format!("/v1/snapshot/{}", id_of(&snapshot))).await.expect(204);
     }
 
     async fn file_is_whole_or_absent(&self, id: &str, acknowledged: bool) {
@@ -403,6 +463,11 @@ impl Drill {
         traces.retain(|trace| !living.iter().any(|id| trace.name.contains(id)));
         traces
     }
+}
+
+/// The copies that a fork made.
+fn copies(answer: &Value) -> Vec<String> {
+    answer["items"].as_array().into_iter().flatten().map(id_of).collect()
 }
 
 /// How long a server without a sandbox takes until it answers.

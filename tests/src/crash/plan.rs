@@ -35,6 +35,12 @@ pub enum Operation {
     Pause,
     /// One is being woken.
     Wake,
+    /// A snapshot of one is being taken.
+    Snapshot,
+    /// One is being made of a snapshot.
+    Restore,
+    /// Copies of one are being made.
+    Fork,
 }
 
 /// When the victim is killed.
@@ -57,7 +63,7 @@ pub struct Plan {
     pub moment: Moment,
 }
 
-use Operation::{Create, Delete, Execute, Pause, Wake, Write};
+use Operation::{Create, Delete, Execute, Fork, Pause, Restore, Snapshot, Wake, Write};
 use Victim::{Control, Engine, Gofer, Launcher, Node, Server};
 
 /// The steps of a create before there is a machine.
@@ -67,8 +73,13 @@ const AFTER: [&str; 4] = ["machine", "dialled", "agent", "running"];
 /// The steps of a delete.
 const ENDING: [&str; 4] = ["deleting", "killed", "freed", "deleted"];
 /// The steps of a pause as long as there is a machine, and those after.
-const PAUSING: [&str; 4] = ["snapshotting", "stop", "write", "kept"];
+const PAUSING: [&str; 5] = ["snapshotting", "stop", "write", "written", "kept"];
 const PAUSED: [&str; 2] = ["released", "paused"];
+/// The steps of a snapshot, the last when its sandbox goes on.
+const TAKING: [&str; 5] = ["snapshotting", "stop", "write", "written", "stored"];
+/// The steps of one that goes on from what was kept, beside those of a create.
+const FETCHED: &str = "fetched";
+const RENEWED: &str = "renewed";
 /// Processes of the server.
 const PARTS: [Victim; 4] = [Node, Control, Launcher, Server];
 /// Processes of a machine.
@@ -86,21 +97,27 @@ impl Plan {
             plans.extend(ENDING.iter().map(|name| step(Delete, victim, name)));
             plans.extend(PAUSING.iter().chain(&PAUSED).map(|name| step(Pause, victim, name)));
             // From what is kept, a machine comes up like any other.
-            let waking = ["unpausing"].into_iter().chain(BEFORE[1..].iter().chain(&AFTER).copied());
-            plans.extend(waking.map(|name| step(Wake, victim, name)));
+            let going_on =
+                || [FETCHED].into_iter().chain(BEFORE[1..].iter().chain(&AFTER).copied()).chain([RENEWED]);
+            plans.extend(["unpausing"].into_iter().chain(going_on()).map(|name| step(Wake, victim, name)));
+            plans.extend(TAKING.iter().map(|name| step(Snapshot, victim, name)));
+            plans.extend([BEFORE[0]].into_iter().chain(going_on()).map(|name| step(Restore, victim, name)));
+            plans.extend(["written", "stored", RENEWED].iter().map(|name| step(Fork, victim, name)));
         }
         for victim in MACHINE {
             plans.extend(AFTER.iter().map(|name| step(Create, victim, name)));
             plans.push(step(Delete, victim, ENDING[0]));
             plans.extend(PAUSING.iter().map(|name| step(Pause, victim, name)));
             plans.extend(AFTER.iter().map(|name| step(Wake, victim, name)));
+            plans.extend(TAKING.iter().map(|name| step(Snapshot, victim, name)));
+            plans.extend(AFTER.iter().chain([&RENEWED]).map(|name| step(Restore, victim, name)));
         }
         plans
     }
 
     /// Anybody, at any moment.
     pub fn at_random(dice: &mut Dice) -> Self {
-        let operation = dice.pick(&[Create, Execute, Write, Delete, Pause, Wake]);
+        let operation = dice.pick(&[Create, Execute, Write, Delete, Pause, Wake, Snapshot, Restore, Fork]);
         let victim = dice.pick(&[PARTS.as_slice(), &MACHINE].concat());
         let moment = Moment::After(Duration::from_millis(dice.below(WINDOW_MS)));
         Self { operation, victim, moment }

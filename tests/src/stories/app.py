@@ -51,6 +51,8 @@ class App(BaseHTTPRequestHandler):
         if self.path == "/go-on":
             GO_ON.set()
             return self.answer(b"")
+        if self.path == "/hang":
+            GO_ON.wait()
         if self.path.startswith("/zeros/"):
             return self.answer(bytes(int(self.path.removeprefix("/zeros/"))))
         if self.path == "/websocket":

@@ -16,17 +16,17 @@ use crate::id_of;
 /// The app, in Python.
 const APP: &str = include_str!("app.py");
 /// A port that is free on a host where nothing else is tested.
-const ANY_PORT: &str = "0";
+pub(super) const ANY_PORT: &str = "0";
 
 /// A door that waits for ports as long as a story may take, and a client of it.
-async fn door(lab: &Lab) -> (Door, Client) {
+pub(super) async fn door(lab: &Lab) -> (Door, Client) {
     let door = lab.ingress(Limits { port_wait: Duration::from_secs(60), ..Limits::default() }).await;
     let client = door.client(lab.key());
     (door, client)
 }
 
 /// Starts the app; its port.
-async fn app(lab: &Lab, id: &str, port: &str) -> u16 {
+pub(super) async fn app(lab: &Lab, id: &str, port: &str) -> u16 {
     write(lab, id, "app.py", APP).await.expect(204);
     let order = json!({ "argv": ["python3", "app.py", port], "id": "app" });
     lab.api.post(&format!("/v1/sandbox/{id}/process/start"), order).await.expect(201);
@@ -40,11 +40,11 @@ fn host(id: &str, port: u16) -> String {
     format!("{id}-{port}.{DOMAIN}")
 }
 
-async fn get(client: &Client, host: &str, path: &str) -> Answer {
+pub(super) async fn get(client: &Client, host: &str, path: &str) -> Answer {
     client.send(Method::GET, path, &[("host", host)], Bytes::new()).await
 }
 
-fn code(answer: Answer) -> (u16, Value) {
+pub(super) fn code(answer: Answer) -> (u16, Value) {
     let status = answer.status.as_u16();
     (status, answer.json()["code"].clone())
 }
@@ -187,5 +187,36 @@ pub async fn an_app_that_starts_late_and_parts_that_restart_are_waited_for(lab: 
     lab.start_node().await.unwrap();
     lab.start_control().await.unwrap();
     assert_eq!(get(&client, &host(&id, port), "/after").await.expect(200).json()["path"], "/after");
+    lab.end().await;
+}
+
+pub async fn one_whose_app_never_answers_takes_no_room_of_others(lab: Builder) {
+    const UNDER_WAY: usize = 6;
+    let lab = lab.start().await;
+    let door = lab.ingress(Limits { sandbox_requests_max: UNDER_WAY, ..Limits::default() }).await;
+    let client = door.client(lab.key());
+    let (flooded, other) = (sandbox(&lab).await, sandbox(&lab).await);
+    let flooded = host(&flooded, app(&lab, &flooded, ANY_PORT).await);
+    let other = host(&other, app(&lab, &other, ANY_PORT).await);
+    let hang = || {
+        let (client, host) = (client.clone(), flooded.clone());
+        tokio::spawn(async move {
+            // One that meets a look at whether it is full comes again.
+            let is_let_in = async || get(&client, &host, "/hang").await.status != 503;
+            eventually("it is let in", is_let_in).await;
+        })
+    };
+    let hanging: Vec<_> = (0..UNDER_WAY).map(|_| hang()).collect();
+    let is_full = async || get(&client, &flooded, "/").await.status == 503;
+    eventually("all of them are under way", is_full).await;
+    let refused = get(&client, &flooded, "/").await;
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(code(refused), (503, json!("sandbox_requests_max")));
+    for _ in 0..UNDER_WAY {
+        get(&client, &other, "/").await.expect(200);
+    }
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
+    let is_free = async || get(&client, &flooded, "/").await.status == 200;
+    eventually("those who left take no room", is_free).await;
     lab.end().await;
 }

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod operations;
 pub mod partings;
 pub mod pause;
+pub mod presigned;
 pub mod processes;
 pub mod pty;
 pub mod snapshots;

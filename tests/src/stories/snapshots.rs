@@ -11,7 +11,7 @@ use testkit::machines::Kind;
 use testkit::s3::S3;
 
 use super::pause::{COUNT, assert_nothing_plain, counted, flip, kept, pause};
-use super::{many, run, sandbox, shown, write};
+use super::{execute, many, run, sandbox, shown, write};
 use crate::id_of;
 
 async fn ask_for_snapshot(lab: &Lab, id: &str, body: Value) -> Answer {
@@ -109,8 +109,10 @@ pub async fn snapshots_have_names_that_are_listed_looked_for_and_given_up(lab: B
     assert_eq!(names(&lab, "query=&page=2&page-size=2").await, ["base one"]);
     let id = first["id"].as_str().unwrap();
     assert_eq!(lab.api.get(&format!("/v1/snapshot/{id}")).await.expect(200).json(), first);
-    let other = lab.api.post("/v1/team", json!({ "name": "other" })).await.expect(201).json();
-    let other = lab.api.with_key(other["key"].as_str().unwrap());
+    let team = id_of(&lab.api.post("/v1/team", json!({ "name": "other" })).await.expect(201).json());
+    let order = json!({ "name": "theirs", "team": team, "scopes": ["team"] });
+    let key = lab.api.post("/v1/key", order).await.expect(201).json();
+    let other = lab.api.with_key(key["key"].as_str().unwrap());
     other.delete(&format!("/v1/snapshot/{id}")).await.expect(404);
     other.post("/v1/snapshot/restore", json!({ "snapshot_name": "base one" })).await.expect(404);
     lab.api.delete(&format!("/v1/snapshot/{id}")).await.expect(204);
@@ -166,10 +168,10 @@ pub async fn copies_share_no_name_no_randomness_and_no_moment_unless_they_want_t
     let source = sandbox(&lab).await;
     let hook = "#!/bin/sh\necho $ATOLL_RESTORE_KIND $ATOLL_SANDBOX_ID >> /tmp/told\n";
     write(&lab, &source, "/tmp/hook", hook).await.expect(204);
-    let install =
-        "mkdir -p /etc/atoll/on-restore.d && install -m 755 /tmp/hook /etc/atoll/on-restore.d/10-tell";
-    run(&lab, &source, install).await;
-    run(&lab, &source, "echo 0123456789abcdef0123456789abcdef > /etc/machine-id").await;
+    let install = "mkdir -p /etc/atoll/on-restore.d && install -m 755 /tmp/hook /etc/atoll/on-restore.d/10-tell \
+                   && echo 0123456789abcdef0123456789abcdef > /etc/machine-id";
+    let installed = execute(&lab, &source, json!({ "command": install, "user": "root" })).await;
+    assert_eq!(installed.expect(200).json()["exit_code"], 0);
     let draw = json!({ "argv": ["python3", "-c", DRAW], "id": "draw" });
     lab.api.post(&format!("/v1/sandbox/{source}/process/start"), draw).await.expect(201);
     run(&lab, &source, "until test -s draws; do sleep 0.01; done").await;

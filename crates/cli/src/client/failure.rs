@@ -105,6 +105,7 @@ fn hint_for(code: &str) -> Option<&'static str> {
         "invalid_fields" => "`--help` says what each option takes",
         "already_exists" => "choose another name, or remove that one first",
         "team_limit" => "remove what is not needed any more; an operator can raise it with `atoll team set`",
+        "sandbox_limit" => "`atoll sandbox urls` shows them, and `atoll sandbox url --revoke` takes one back",
         "team_in_use" => "remove its sandboxes first",
         "last_operator_key" => "make another with `atoll key create --scope operator` first",
         "template_failed" | "template_pulling" => "`atoll template get` shows where it stands",

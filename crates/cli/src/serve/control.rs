@@ -35,6 +35,8 @@ struct Orders {
     node_socket: PathBuf,
     /// Where the ingress asks.
     ingress_socket: PathBuf,
+    /// What stands in URLs of the ingress after a sandbox's name or a token, and a dot.
+    ingress_authority: String,
     /// The first API key, for a store that has none.
     first_key: String,
     /// What a team may have, where nothing else was set for it.
@@ -60,7 +62,7 @@ pub fn service_uid(settings: &Resolved) -> Option<u32> {
 ///
 /// # Errors
 /// When a directory or file cannot be made.
-pub fn give_orders(layout: &Layout, settings: &Resolved) -> Result<()> {
+pub fn give_orders(layout: &Layout, settings: &Resolved, ingress: SocketAddr) -> Result<()> {
     let owner = service_uid(settings);
     make_dir(&layout.control_dir(), 0o700)?;
     chown(layout.control_dir(), owner, owner).context("control's directory")?;
@@ -68,6 +70,7 @@ pub fn give_orders(layout: &Layout, settings: &Resolved) -> Result<()> {
         data_dir: layout.control_dir(),
         node_socket: layout.node_socket(),
         ingress_socket: layout.ingress_socket(),
+        ingress_authority: super::ingress::authority(settings, ingress),
         first_key: read_or_make(&layout.api_key(), 0o600, || Ok(control::keys::generate()?))?,
         team: settings.team,
         event_retention_hours: settings.event_retention_hours,
@@ -134,6 +137,7 @@ pub async fn run(orders: &Path) -> Result<()> {
             ..Default::default()
         },
         metrics: control::MetricsPage::new(move || metrics.render()),
+        ingress_authority: orders.ingress_authority,
     })
     .await?;
     // Its directory is entered by nobody else.

@@ -10,23 +10,29 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use proxy::dial::LocalNode;
-use proxy::ingress::limits::Limits;
 use proxy::ingress::routes::Control;
 use proxy::ingress::tls::Certificates;
+use proxy::ingress::trusted::Trusted;
 use proxy::ingress::{Config, Ingress};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::certificate::Certificate;
+use super::ingress_limits::IngressLimits;
 use super::layout::{Layout, make_dir};
 use super::settings::Resolved;
+
+/// The port that URLs of `https` mean where they say none.
+const HTTPS_PORT: u16 = 443;
 
 /// What the ingress is told at its start.
 #[derive(Debug, Serialize, Deserialize)]
 struct Orders {
     domain: String,
     plain: bool,
+    trusted: Vec<String>,
+    limits: IngressLimits,
     chain: PathBuf,
     key: PathBuf,
     /// Where control says where requests may go.
@@ -42,6 +48,12 @@ pub fn uid(settings: &Resolved) -> Option<u32> {
     super::control::service_uid(settings).map(|uid| if uid == 0 { 0 } else { uid.wrapping_add(1) })
 }
 
+/// What stands in URLs of the ingress that listens here, after a sandbox's name and a dot.
+pub fn authority(settings: &Resolved, address: SocketAddr) -> String {
+    let (domain, port) = (&settings.ingress.domain, settings.ingress.url_port.unwrap_or(address.port()));
+    if port == HTTPS_PORT { domain.to_string() } else { format!("{domain}:{port}") }
+}
+
 /// Writes down what the ingress will be told, for its eyes only, and makes the place where it meets control.
 ///
 /// # Errors
@@ -53,6 +65,8 @@ pub fn give_orders(layout: &Layout, settings: &Resolved, certificate: &Certifica
     let orders = Orders {
         domain: settings.ingress.domain.to_string(),
         plain: settings.ingress.plain,
+        trusted: settings.ingress.trusted.iter().map(ToString::to_string).collect(),
+        limits: settings.ingress.limits.clone(),
         chain: certificate.chain.clone(),
         key: certificate.key.clone(),
         control: layout.ingress_socket(),
@@ -98,7 +112,8 @@ pub async fn run(orders: &Path) -> Result<()> {
         dial: Arc::new(LocalNode::new(orders.ports)),
         certificates: Certificates::open(orders.chain, orders.key)?,
         plain: orders.plain,
-        limits: Limits::default(),
+        trusted: Trusted(orders.trusted.iter().map(|network| network.parse()).collect::<Result<_, _>>()?),
+        limits: orders.limits.limits(),
     });
     let listener = std::net::TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     listener.set_nonblocking(true)?;

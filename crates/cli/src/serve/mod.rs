@@ -9,6 +9,7 @@ mod certificate;
 mod child;
 mod control;
 mod ingress;
+mod ingress_limits;
 mod layout;
 mod logging;
 mod node;
@@ -84,9 +85,9 @@ impl Serve {
         let listeners = Listeners::bind(&settings)?;
         let certificate = Certificate::prepare(&layout, &settings, ingress::uid(&settings))?;
         node::give_orders(&layout, &settings, self.ephemeral, self.unsafe_hold_steps.clone())?;
-        control::give_orders(&layout, &settings)?;
-        ingress::give_orders(&layout, &settings, &certificate)?;
         let (address, ingress_address) = listeners.addresses()?;
+        control::give_orders(&layout, &settings, ingress_address)?;
+        ingress::give_orders(&layout, &settings, &certificate)?;
         let mut parts = Parts::start(&layout, &settings, listeners).await?;
         // Whoever reads that we serve may ask us to stop in the same moment.
         let mut terminate = signal(SignalKind::terminate())?;
@@ -138,15 +139,15 @@ fn reachable(data_dir: &Path, service_uid: u32) -> Result<()> {
     Ok(())
 }
 
-fn greet(layout: &Layout, settings: &Resolved, address: SocketAddr, ingress: SocketAddr) {
+fn greet(layout: &Layout, settings: &Resolved, address: SocketAddr, ingress_address: SocketAddr) {
     println!("Atoll serves http://{address}");
     println!(
         "  sandboxes run on {:?}; everything is kept in {}",
         settings.engine,
         settings.data_dir.display()
     );
-    let (domain, port) = (&settings.ingress.domain, ingress.port());
-    println!("  their ports answer at https://<sandbox>-<port>.{domain}:{port}");
+    let authority = ingress::authority(settings, ingress_address);
+    println!("  their ports answer at https://<sandbox>-<port>.{authority}");
     println!("  export ATOLL_URL=http://{address}");
     println!("  export ATOLL_API_KEY=$(cat {})", layout.api_key().display());
 }

@@ -8,9 +8,12 @@ use anyhow::{Context, Result, bail};
 use artifact::oci::settings::{Allowed, Authority, Endpoint, Host, Mirror};
 use clap::Args;
 use proxy::ingress::host::Domain;
+use proxy::ingress::trusted::Network;
 use serde::{Deserialize, Serialize};
 use wire::node::Capacity;
 use wire::public::team::{TeamLimits, defaults};
+
+use super::ingress_limits::IngressLimits;
 
 /// The file read when none is named.
 const FILE: &str = "/etc/atoll/atoll.toml";
@@ -56,6 +59,49 @@ pub struct Settings {
     /// What the names of sandboxes end with: `<sandbox>-<port>.<domain>` [default: sandbox.localhost].
     #[arg(long, env = "ATOLL_DOMAIN")]
     pub domain: Option<String>,
+    /// The port in the URLs that are given out for them, where clients reach it through something else, such as a load
+    /// balancer [default: the one it listens on].
+    #[arg(long, env = "ATOLL_INGRESS_URL_PORT")]
+    pub ingress_url_port: Option<u16>,
+    /// Connections of clients at once; more wait to be accepted [default: 4096].
+    #[arg(long, env = "ATOLL_INGRESS_CONNECTIONS_MAX")]
+    pub ingress_connections_max: Option<u32>,
+    /// Connections of one client's address at once; more are refused. Behind a load balancer, all clients have its address
+    /// [default: 1024].
+    #[arg(long, env = "ATOLL_INGRESS_ADDRESS_CONNECTIONS_MAX")]
+    pub ingress_address_connections_max: Option<u32>,
+    /// Requests under way to one sandbox, WebSockets too; more are refused [default: 512].
+    #[arg(long, env = "ATOLL_INGRESS_SANDBOX_REQUESTS_MAX")]
+    pub ingress_sandbox_requests_max: Option<u32>,
+    /// Requests under way with one key, to all sandboxes together; more are refused [default: 2048].
+    #[arg(long, env = "ATOLL_INGRESS_KEY_REQUESTS_MAX")]
+    pub ingress_key_requests_max: Option<u32>,
+    /// Headers of a request to a sandbox [default: 100].
+    #[arg(long, env = "ATOLL_INGRESS_HEADERS_MAX")]
+    pub ingress_headers_max: Option<u32>,
+    /// The head of a request to a sandbox, in bytes; 8192 at least [default: 65536].
+    #[arg(long, env = "ATOLL_INGRESS_HEAD_BYTES_MAX")]
+    pub ingress_head_bytes_max: Option<u32>,
+    /// Seconds that a client may take over a request's head, or leave a connection without one [default: 30].
+    #[arg(long, env = "ATOLL_INGRESS_HEAD_WAIT_SECONDS")]
+    pub ingress_head_wait_seconds: Option<u32>,
+    /// Seconds that a client may be silent in the middle of a body [default: 60].
+    #[arg(long, env = "ATOLL_INGRESS_BODY_IDLE_SECONDS")]
+    pub ingress_body_idle_seconds: Option<u32>,
+    /// What has to come of a body of a told length, in bytes a second, once the client was waited for longer than
+    /// `--ingress-body-idle-seconds` in all [default: 100].
+    #[arg(long, env = "ATOLL_INGRESS_BODY_BYTES_PER_SECOND_MIN")]
+    pub ingress_body_bytes_per_second_min: Option<u32>,
+    /// The body of a request to a sandbox, in bytes; 0: as large as its app takes it [default: 0].
+    #[arg(long, env = "ATOLL_INGRESS_BODY_BYTES_MAX")]
+    pub ingress_body_bytes_max: Option<u64>,
+    /// Seconds that an app in a sandbox may take to begin its answer [default: 1800].
+    #[arg(long, env = "ATOLL_INGRESS_ANSWER_WAIT_SECONDS")]
+    pub ingress_answer_wait_seconds: Option<u32>,
+    /// Networks of load balancers in front of the ingress, such as 10.0.0.0/8: they say by `X-Forwarded-For` and
+    /// `X-Forwarded-Proto` for whom they ask, and have as many connections as they like.
+    #[arg(long, env = "ATOLL_INGRESS_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',')]
+    pub ingress_trusted_proxies: Option<Vec<String>>,
     /// What runs sandboxes: `gvisor`, or `fake`, which isolates nothing [default: gvisor].
     #[arg(long, env = "ATOLL_ENGINE")]
     pub engine: Option<EngineKind>,
@@ -191,6 +237,12 @@ pub struct Ingress {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// What the names of sandboxes end with.
     pub domain: Domain,
+    /// The port in the URLs that are given out; `None`: the one it listens on.
+    pub url_port: Option<u16>,
+    /// Networks of those who may say for whom they ask.
+    pub trusted: Vec<Network>,
+    /// How much and how long.
+    pub limits: IngressLimits,
 }
 
 /// Every setting, decided.
@@ -289,6 +341,27 @@ impl Settings {
             ingress_certificate: self.ingress_certificate.or(other.ingress_certificate),
             ingress_key: self.ingress_key.or(other.ingress_key),
             domain: self.domain.or(other.domain),
+            ingress_url_port: self.ingress_url_port.or(other.ingress_url_port),
+            ingress_trusted_proxies: self.ingress_trusted_proxies.or(other.ingress_trusted_proxies),
+            ingress_connections_max: self.ingress_connections_max.or(other.ingress_connections_max),
+            ingress_address_connections_max: self
+                .ingress_address_connections_max
+                .or(other.ingress_address_connections_max),
+            ingress_sandbox_requests_max: self
+                .ingress_sandbox_requests_max
+                .or(other.ingress_sandbox_requests_max),
+            ingress_key_requests_max: self.ingress_key_requests_max.or(other.ingress_key_requests_max),
+            ingress_headers_max: self.ingress_headers_max.or(other.ingress_headers_max),
+            ingress_head_bytes_max: self.ingress_head_bytes_max.or(other.ingress_head_bytes_max),
+            ingress_head_wait_seconds: self.ingress_head_wait_seconds.or(other.ingress_head_wait_seconds),
+            ingress_body_idle_seconds: self.ingress_body_idle_seconds.or(other.ingress_body_idle_seconds),
+            ingress_body_bytes_per_second_min: self
+                .ingress_body_bytes_per_second_min
+                .or(other.ingress_body_bytes_per_second_min),
+            ingress_body_bytes_max: self.ingress_body_bytes_max.or(other.ingress_body_bytes_max),
+            ingress_answer_wait_seconds: self
+                .ingress_answer_wait_seconds
+                .or(other.ingress_answer_wait_seconds),
             engine: self.engine.or(other.engine),
             runsc: self.runsc.or(other.runsc),
             service_uid: self.service_uid.or(other.service_uid),
@@ -342,7 +415,15 @@ fn ingress(settings: &Settings, api: SocketAddr) -> Result<Ingress> {
         plain: settings.ingress_plain.unwrap_or(listen.ip().is_loopback()),
         certificate,
         domain: settings.domain.as_deref().unwrap_or(DOMAIN).parse().context("the setting domain")?,
+        url_port: settings.ingress_url_port,
+        trusted: networks(settings)?,
+        limits: IngressLimits::resolve(settings),
     })
+}
+
+fn networks(settings: &Settings) -> Result<Vec<Network>> {
+    let named = settings.ingress_trusted_proxies.iter().flatten();
+    named.map(|network| network.parse().context("the setting ingress_trusted_proxies")).collect()
 }
 
 fn read(file: Option<&Path>) -> Result<Settings> {

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
-use wire::ingress::{Route, RouteQuery};
+use wire::ingress::{Destination, Passage, RouteQuery};
 
 use super::router::ingress_router;
 use super::{App, auth};
@@ -45,7 +45,13 @@ async fn connection(router: Router, stream: UnixStream) {
 }
 
 /// `POST /v1/route`.
-pub async fn route(State(app): State<App>, Json(query): Json<RouteQuery>) -> Result<Json<Route>> {
-    let caller = auth::of_ingress(&app, query.key.as_deref()).await?;
-    ingress::route(&app, &caller.team, &query).await.map(Json)
+pub async fn route(State(app): State<App>, Json(query): Json<RouteQuery>) -> Result<Json<Passage>> {
+    let passage = match query.to {
+        Destination::Presigned(token) => ingress::by_token(&app, &token).await?,
+        Destination::Sandbox { sandbox, port } => {
+            let caller = auth::of_ingress(&app, query.key.as_deref()).await;
+            ingress::by_name(&app, caller, &sandbox, port).await?
+        }
+    };
+    Ok(Json(passage))
 }

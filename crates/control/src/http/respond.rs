@@ -43,6 +43,8 @@ fn tell(error: &Error) -> Told {
         Error::NotFound { .. } => told(StatusCode::NOT_FOUND, "not_found"),
         Error::AlreadyExists { .. } => told(StatusCode::CONFLICT, "already_exists"),
         Error::TeamLimit { .. } => told(StatusCode::CONFLICT, "team_limit"),
+        Error::SandboxLimit { .. } => told(StatusCode::CONFLICT, "sandbox_limit"),
+        Error::NoSuchUrl => told(StatusCode::NOT_FOUND, "not_found"),
         Error::RateLimited { .. } => passing(StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
         Error::LastOperatorKey => told(StatusCode::CONFLICT, "last_operator_key"),
         Error::TeamInUse { .. } => told(StatusCode::CONFLICT, "team_in_use"),

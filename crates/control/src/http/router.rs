@@ -6,8 +6,8 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 
 use super::{
-    App, auth, dialect, docs, events, files, health, ingress, keys, observe, operator, processes, ptys,
-    sandboxes, snapshots, teams, templates,
+    App, auth, dialect, docs, events, files, health, ingress, keys, observe, operator, presigned, processes,
+    ptys, public_ports, sandboxes, snapshots, teams, templates,
 };
 
 /// The API of this fleet.
@@ -51,6 +51,10 @@ fn team() -> Router<App> {
         .route("/v1/sandbox/{id}/events", get(events::of_sandbox))
         .route("/v1/sandbox/{id}/timeout", post(sandboxes::change_timeout))
         .route("/v1/sandbox/{id}/pause", post(sandboxes::pause))
+        .route("/v1/sandbox/{id}/presigned-url", post(presigned::create))
+        .route("/v1/sandbox/{id}/presigned-url/{url}", delete(presigned::revoke))
+        .route("/v1/sandbox/{id}/presigned-urls", get(presigned::list))
+        .route("/v1/sandbox/{id}/public-ports", get(public_ports::get).put(public_ports::set))
         .route("/v1/sandbox/{id}/snapshot/create", post(snapshots::take))
         .route("/v1/sandbox/{id}/fork", post(snapshots::fork))
         .route("/v1/snapshots", get(snapshots::list))

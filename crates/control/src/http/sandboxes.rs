@@ -20,6 +20,7 @@ use super::extract::InSandbox;
 use super::fields::Fields;
 use super::patience::patiently;
 use super::processes::to_run;
+use super::public_ports::ports;
 use super::query::Query;
 use crate::deadlines::{self, Change};
 use crate::directories;
@@ -107,6 +108,7 @@ fn order(fields: &mut Fields) -> Order {
         auto_pause: fields.boolean("auto_pause").unwrap_or(false),
         env: fields.environment("env_vars").unwrap_or_default(),
         network_policy: network_policy(fields),
+        public_ports: ports(fields, "public_ports").unwrap_or_default(),
     };
     match fields.take("mounts") {
         None => {}
@@ -332,6 +334,8 @@ mod tests {
         check_order(json!({"template_name": "x".repeat(65)}), &["template_name"]);
         check_order(json!({"auto_pause": true}), &[]);
         check_order(json!({"mounts": [{}]}), &["mounts"]);
+        check_order(json!({"public_ports": [8080, 8080]}), &[]);
+        check_order(json!({"public_ports": [1]}), &["public_ports"]);
         check_order(json!({"network_policy": {"mode": "deny-all"}}), &["network_policy.mode"]);
         check_order(json!({"network_policy": {}}), &["network_policy.mode"]);
         check_order(

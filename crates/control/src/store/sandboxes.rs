@@ -61,7 +61,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, team_id, template_id, node_id, desired, observed, generation, spec, network_policy, ",
-            "end_reason, end_detail, failure, timeout_at_ms, ends_at_ms, seen_generation, created_at_ms, ",
+            "public_ports, end_reason, end_detail, failure, timeout_at_ms, ends_at_ms, seen_generation, created_at_ms, ",
             "launched_at_ms, state_changed_at_ms, deleted_at_ms FROM sandboxes ",
             $rest
         )
@@ -94,6 +94,7 @@ struct Row {
     generation: i64,
     spec: String,
     network_policy: Option<String>,
+    public_ports: String,
     end_reason: Option<String>,
     end_detail: Option<String>,
     failure: Option<String>,
@@ -122,6 +123,7 @@ impl TryFrom<Row> for SandboxRecord {
             generation: parse(id, u64::try_from(row.generation))?,
             spec: parse(id, serde_json::from_str(&row.spec))?,
             network_policy: policy.transpose()?,
+            public_ports: parse(id, serde_json::from_str(&row.public_ports))?,
             end: reason.map(|reason| End { reason, detail: row.end_detail.unwrap_or_default() }),
             failure: row.failure.as_deref().map(|failure| parse(id, from_word(failure))).transpose()?,
             timeout_at_ms: row.timeout_at_ms,
@@ -312,8 +314,8 @@ async fn promised(tx: &mut Transaction<'static, Sqlite>) -> Result<HashMap<NodeI
 
 async fn insert(tx: &mut Transaction<'static, Sqlite>, record: &SandboxRecord) -> Result<()> {
     let sql = "INSERT INTO sandboxes (id, team_id, template_id, node_id, desired, observed, generation, \
-               vcpu, memory_mib, spec, network_policy, timeout_at_ms, created_at_ms, state_changed_at_ms) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+               vcpu, memory_mib, spec, network_policy, timeout_at_ms, created_at_ms, state_changed_at_ms, \
+               public_ports) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
     sqlx::query(sql)
         .bind(record.id.as_str())
         .bind(record.team.as_str())
@@ -329,6 +331,7 @@ async fn insert(tx: &mut Transaction<'static, Sqlite>, record: &SandboxRecord) -
         .bind(record.timeout_at_ms)
         .bind(record.created_at_ms)
         .bind(record.state_changed_at_ms)
+        .bind(json(&record.public_ports)?)
         .execute(&mut **tx)
         .await?;
     Ok(())
@@ -338,7 +341,8 @@ async fn insert(tx: &mut Transaction<'static, Sqlite>, record: &SandboxRecord) -
 async fn update(tx: &mut Transaction<'static, Sqlite>, record: &SandboxRecord) -> Result<()> {
     let sql = "UPDATE sandboxes SET desired = $2, observed = $3, generation = $4, spec = $5, end_reason = $6, \
                end_detail = $7, failure = $8, timeout_at_ms = $9, launched_at_ms = $10, \
-               state_changed_at_ms = $11, deleted_at_ms = $12, ends_at_ms = $13, seen_generation = $14 WHERE id = $1";
+               state_changed_at_ms = $11, deleted_at_ms = $12, ends_at_ms = $13, seen_generation = $14, \
+               public_ports = $15 WHERE id = $1";
     sqlx::query(sql)
         .bind(record.id.as_str())
         .bind(word(&record.desired)?)
@@ -354,6 +358,7 @@ async fn update(tx: &mut Transaction<'static, Sqlite>, record: &SandboxRecord) -
         .bind(record.deleted_at_ms)
         .bind(record.ends_at_ms)
         .bind(record.seen_generation as i64)
+        .bind(json(&record.public_ports)?)
         .execute(&mut **tx)
         .await?;
     Ok(())

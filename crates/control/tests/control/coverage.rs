@@ -45,6 +45,8 @@ fn body() -> String {
         "cols": 80,
         "rows": 24,
         "timeout": 60,
+        "port": 8080,
+        "ports": [8080],
         "uri": "r.test/it:v1",
         "template_id": "x",
         "spec": {"mainContainer": {"image": "r.test/it:v1", "resources": {"memory": "1Gi"}}},
@@ -57,6 +59,7 @@ struct Objects {
     sandbox: String,
     template: String,
     template_name: String,
+    snapshot: String,
     key: String,
     team: String,
 }
@@ -64,9 +67,13 @@ struct Objects {
 impl Objects {
     async fn of(lab: &Lab) -> Self {
         let me = lab.get("/v1/me").await.expect(200).json();
+        let sandbox = lab.sandbox().await.to_string();
+        let taken =
+            lab.post(&format!("/v1/sandbox/{sandbox}/snapshot/create"), json!({})).await.expect(201).json();
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
         Self {
-            sandbox: lab.sandbox().await.to_string(),
+            sandbox,
+            snapshot: text(&taken["id"]),
             template: lab.template("theirs").await,
             template_name: "theirs".to_owned(),
             key: text(&me["key"]["id"]),
@@ -80,6 +87,7 @@ impl Objects {
             ("/v1/sandbox/", &self.sandbox),
             ("/v1/template/", &self.template),
             ("/api/v1/templates/", &self.template_name),
+            ("/v1/snapshot/", &self.snapshot),
             ("/v1/key/", &self.key),
             ("/v1/team/", &self.team),
         ];

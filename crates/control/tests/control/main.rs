@@ -12,6 +12,7 @@ mod idempotency;
 mod kept;
 mod keys;
 mod openapi;
+mod presigned;
 mod processes;
 mod sandbox0;
 mod support;

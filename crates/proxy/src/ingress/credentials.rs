@@ -5,6 +5,8 @@
 //! | `leap0-authorization` | is the app's own, and passes |
 //! | `authorization`, with or without `Bearer` | goes no further |
 //! | the password of `authorization: Basic` | goes no further |
+//!
+//! Where no key is needed, one that opened nothing is the app's own; but one of ours never passes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -55,11 +57,12 @@ impl Credentials {
         self.user.as_ref()?.split_once('.')?.0.parse().ok()
     }
 
-    /// Removes from `headers` what is not for the app. `names_place`: `authorization` was how the sandbox was named.
-    pub fn strip(&self, headers: &mut HeaderMap, names_place: bool) {
+    /// Removes from `headers` what is not for the app. `named`: `authorization` was how the sandbox was named; `opened`:
+    /// the key was needed, and known.
+    pub fn strip(&self, headers: &mut HeaderMap, named: bool, opened: bool) {
         headers.remove(OWN_HEADER);
-        let came_there = !self.is_own && self.key.is_some();
-        if came_there || names_place || headers.get(AUTHORIZATION).is_some_and(is_ours) {
+        let came_there = opened && !self.is_own;
+        if came_there || named || headers.get(AUTHORIZATION).is_some_and(has_ours) {
             headers.remove(AUTHORIZATION);
         }
     }
@@ -91,11 +94,16 @@ fn after_scheme<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
     front.eq_ignore_ascii_case(scheme).then(|| rest.trim())
 }
 
-/// Whether a value has the shape of a key of ours, whatever stands before it.
-fn is_ours(value: &HeaderValue) -> bool {
-    let value = value.as_bytes().trim_ascii_end();
-    let Some(start) = value.len().checked_sub(KEY_PREFIX.len() + KEY_DIGITS) else { return false };
-    let (prefix, digits) = value[start..].split_at(KEY_PREFIX.len());
+/// Whether there is a key of ours in a value, in any form in which keys are sent.
+fn has_ours(value: &HeaderValue) -> bool {
+    is_ours(value.as_bytes()) || basic(value).is_some_and(|(_, password)| is_ours(password.as_bytes()))
+}
+
+/// Whether a text ends with what has the shape of a key of ours.
+fn is_ours(text: &[u8]) -> bool {
+    let text = text.trim_ascii_end();
+    let Some(start) = text.len().checked_sub(KEY_PREFIX.len() + KEY_DIGITS) else { return false };
+    let (prefix, digits) = text[start..].split_at(KEY_PREFIX.len());
     prefix == KEY_PREFIX && digits.iter().all(u8::is_ascii_hexdigit)
 }
 
@@ -117,7 +125,14 @@ mod tests {
         let mut map = headers(pairs);
         let credentials = Credentials::read(&map).unwrap();
         assert_eq!(credentials.key.as_deref(), key, "{pairs:?}");
-        credentials.strip(&mut map, credentials.place().is_some());
+        credentials.strip(&mut map, credentials.place().is_some(), key.is_some());
+        assert_eq!(map, headers(left), "{pairs:?}");
+    }
+
+    /// What is left for the app where no key is needed.
+    fn check_open(pairs: &[(&str, &str)], left: &[(&str, &str)]) {
+        let mut map = headers(pairs);
+        Credentials::read(&map).unwrap().strip(&mut map, false, false);
         assert_eq!(map, headers(left), "{pairs:?}");
     }
 
@@ -152,6 +167,18 @@ mod tests {
         let bearer = format!("Bearer {KEY}");
         check(&[("leap0-authorization", KEY), ("authorization", &bearer)], Some(KEY), &[]);
         check(&[("leap0-authorization", ""), ("authorization", KEY)], None, &[]);
+    }
+
+    #[test]
+    fn where_no_key_is_needed_the_apps_own_passes_and_ours_does_not() {
+        for value in ["Bearer app", "app", &basic("me:secret")] {
+            check_open(&[("authorization", value)], &[("authorization", value)]);
+        }
+        for value in [KEY, &format!("Bearer {KEY}"), &basic(&format!("any:{KEY}"))] {
+            check_open(&[("authorization", value)], &[]);
+            check_open(&[("leap0-authorization", "k"), ("authorization", value)], &[]);
+        }
+        check_open(&[("leap0-authorization", "anything")], &[]);
     }
 
     #[test]

@@ -1,25 +1,29 @@
 //! One request: where it goes, whether it may, and what passes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CONNECTION};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use wire::ingress::RouteQuery;
+use wire::ingress::{Destination, Passage, Route, RouteQuery};
 
 use super::body::{AnswerBody, Answered, Sent, full};
 use super::credentials::Credentials;
+use super::crowds::{Crowds, Guest, Visitor};
 use super::headers::{self, Asker};
-use super::host::Domain;
-use super::limits::{Crowds, Guest, Limits};
+use super::host::{self, Domain};
+use super::limits::Limits;
+use super::mask::Mask;
 use super::refusal::Refusal;
 use super::routes::Routes;
 use super::target::{self, Target};
+use super::trusted::Trusted;
 use super::upgrade::Upgrade;
 use super::upstream::{Upstreams, is_grpc};
 use crate::dial::Dial;
@@ -30,9 +34,22 @@ pub struct Caller {
     /// From where, and how.
     pub asker: Asker,
     /// Its place among the connections; what it becomes keeps it.
-    pub place: Arc<OwnedSemaphorePermit>,
+    pub place: Arc<Place>,
     /// Becomes true when the server stops.
     pub stopping: watch::Receiver<bool>,
+}
+
+/// A connection's place, among all and among those of its address.
+pub struct Place {
+    _among_all: OwnedSemaphorePermit,
+    visitor: Visitor,
+}
+
+impl Place {
+    /// The place that these are.
+    pub fn new(among_all: OwnedSemaphorePermit, visitor: Visitor) -> Self {
+        Self { _among_all: among_all, visitor }
+    }
 }
 
 /// See the module.
@@ -42,19 +59,36 @@ pub struct Door {
     /// How much and how long.
     pub limits: Limits,
     routes: Arc<dyn Routes>,
+    trusted: Trusted,
     upstreams: Upstreams,
     crowds: Crowds,
 }
 
 impl Door {
-    pub fn new(domain: Domain, routes: Arc<dyn Routes>, dial: Arc<dyn Dial>, limits: Limits) -> Self {
+    pub fn new(
+        domain: Domain,
+        routes: Arc<dyn Routes>,
+        dial: Arc<dyn Dial>,
+        trusted: Trusted,
+        limits: Limits,
+    ) -> Self {
         let upstreams = Upstreams::new(dial, limits.clone());
-        Self { domain, limits, routes, upstreams, crowds: Crowds::default() }
+        Self { domain, limits, routes, trusted, upstreams, crowds: Crowds::default() }
+    }
+
+    /// One more connection, if its address may have it; one of a load balancer of ours has as many as it has clients.
+    pub fn visitor(&self, address: IpAddr) -> Option<Visitor> {
+        let is_trusted = self.trusted.has(address);
+        let most = if is_trusted { usize::MAX } else { self.limits.address_connections_max };
+        self.crowds.visitor(address, most)
     }
 
     /// The answer to a request, which is a refusal's page if it goes nowhere.
     pub async fn answer(&self, request: Request<Incoming>, caller: &Caller) -> Response<AnswerBody> {
         let accepts: HeaderMap = accepted(request.headers());
+        if let Some(refusal) = &caller.place.visitor.refusal {
+            return last(refusal.answer(&accepts).map(full), request.version());
+        }
         let answered = self.pass(request, caller).await;
         answered.unwrap_or_else(|refusal| refusal.answer(&accepts).map(full))
     }
@@ -64,21 +98,26 @@ impl Door {
         mut request: Request<Incoming>,
         caller: &Caller,
     ) -> Result<Response<AnswerBody>, Refusal> {
+        self.check_size(request.headers())?;
         let host = target::host(request.version(), request.uri(), request.headers())?;
         let credentials = Credentials::read(request.headers())?;
         let upgrade = Upgrade::asked(&mut request)?;
         let target = target::target(&self.domain, &host, request.uri(), &credentials)?;
-        let route = self.routes.route(query(&target, &credentials)).await?;
-        let guest = self.crowds.enter(&route.sandbox, self.limits.sandbox_requests_max)?;
+        let Passage { route, key } = self.routes.route(query(&target, &credentials)).await?;
+        let guest = self.crowds.guest(&route.sandbox, key.as_ref(), &self.limits)?;
         let (mut head, body) = request.into_parts();
-        credentials.strip(&mut head.headers, target.by_user);
-        let host = self.host_for_the_app(&host, &target)?;
-        headers::request(&mut head.headers, head.version, &caller.asker, &host)?;
+        let asker = self.trusted.asker(&caller.asker, &head.headers);
+        credentials.strip(&mut head.headers, target.by_user, key.is_some());
+        let mask = Mask::of(&target.to, &route, &self.domain, &host);
+        mask.request(&mut head.headers);
+        let host = self.host_for_the_app(&mask.text(&host), &route)?;
+        headers::request(&mut head.headers, head.version, &asker, &host)?;
         let mut onward = onward(head, body, &host, target.path, &self.limits)?;
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut onward)?;
         }
-        let answer = self.upstreams.send(&route, onward).await?;
+        let mut answer = self.upstreams.send(&route, onward).await?;
+        mask.answer(answer.headers_mut());
         match upgrade {
             Some(upgrade) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 upgrade.begin(answer, guest, caller)
@@ -87,10 +126,20 @@ impl Door {
         }
     }
 
+    /// The number of headers, which HTTP/2 bounds only in bytes.
+    fn check_size(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let most = self.limits.headers_max;
+        if headers.len() <= most {
+            return Ok(());
+        }
+        let message = format!("a request has at most {most} headers (`headers_max`)");
+        Err(Refusal::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers_max", message))
+    }
+
     /// What the client calls us; one that calls us nothing has HTTP/1.0, and apps of today want to be called something.
-    fn host_for_the_app(&self, host: &str, target: &Target) -> Result<HeaderValue, Refusal> {
-        let name =
-            if host.is_empty() { format!("{}.{}", target.place, self.domain) } else { host.to_owned() };
+    fn host_for_the_app(&self, host: &str, route: &Route) -> Result<HeaderValue, Refusal> {
+        let place = || host::Place { sandbox: route.sandbox.clone(), port: Some(route.port) };
+        let name = if host.is_empty() { format!("{}.{}", place(), self.domain) } else { host.to_owned() };
         HeaderValue::from_str(&name).map_err(|_| Refusal::malformed("the host is not a name"))
     }
 }
@@ -99,9 +148,21 @@ fn accepted(headers: &HeaderMap) -> HeaderMap {
     headers.get_all(ACCEPT).iter().map(|value| (ACCEPT, value.clone())).collect()
 }
 
+/// A presigned URL needs no key: what looks like one is the app's.
 fn query(target: &Target, credentials: &Credentials) -> RouteQuery {
-    let place = &target.place;
-    RouteQuery { sandbox: place.sandbox.clone(), port: place.port, key: credentials.key.clone() }
+    let key = match target.to {
+        Destination::Sandbox { .. } => credentials.key.clone(),
+        Destination::Presigned(_) => None,
+    };
+    RouteQuery { to: target.to.clone(), key }
+}
+
+/// The answer after which its connection ends; HTTP/2 has no word for it in answers.
+fn last(mut answer: Response<AnswerBody>, version: Version) -> Response<AnswerBody> {
+    if version <= Version::HTTP_11 {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 /// The request as the app gets it.
@@ -112,7 +173,7 @@ fn onward(
     path: PathAndQuery,
     limits: &Limits,
 ) -> Result<Request<Sent>, Refusal> {
-    let mut onward = Request::new(Sent::new(body, limits.body_idle));
+    let mut onward = Request::new(Sent::new(body, limits)?);
     *onward.uri_mut() = if is_grpc(&head.headers) { absolute(host, path)? } else { path.into() };
     *onward.method_mut() = head.method;
     *onward.headers_mut() = head.headers;

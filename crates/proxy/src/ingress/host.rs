@@ -1,14 +1,15 @@
 //! Which sandbox, and which port of it, a name means. Pure.
 //!
 //! ```text
-//!  sbx-abc…-3000 . sandbox.localhost : 7443
-//!  └─── place ───┘ └──── domain ────┘
+//!  sbx-abc…-3000 . sandbox.localhost : 7443      url-abc… . sandbox.localhost : 7443
+//!  └─── place ───┘ └──── domain ────┘            └ token ┘
 //! ```
 
 use std::fmt;
 use std::str::FromStr;
 
 use wire::id::SandboxId;
+use wire::token::Token;
 
 /// A domain name, in bytes, at most (RFC 1035); with the place and its dot in front.
 const NAME_BYTES_MAX: usize = 253;
@@ -104,6 +105,8 @@ fn is_label(label: &str) -> bool {
 pub enum Host {
     /// A sandbox's.
     Sandbox(Place),
+    /// A presigned URL's.
+    Presigned(Token),
     /// In the domain, and no sandbox's.
     Nobody,
     /// Not in the domain: ours by another name, or an address.
@@ -117,12 +120,18 @@ impl Domain {
         match host.strip_suffix(&self.0) {
             Some("") => Host::Elsewhere,
             Some(front) => match front.strip_suffix('.') {
-                Some(label) => label.parse().map_or(Host::Nobody, Host::Sandbox),
+                Some(label) => named(label),
                 None => Host::Elsewhere,
             },
             None => Host::Elsewhere,
         }
     }
+}
+
+/// Whom a label in the domain names.
+fn named(label: &str) -> Host {
+    let token = || label.parse().map_or(Host::Nobody, Host::Presigned);
+    label.parse().map_or_else(|_| token(), Host::Sandbox)
 }
 
 #[cfg(test)]
@@ -140,7 +149,7 @@ mod tests {
         let place = expect.map(|port| Place { sandbox: ID.parse().unwrap(), port });
         let found = match domain().host(host) {
             Host::Sandbox(place) => Some(place),
-            Host::Nobody | Host::Elsewhere => None,
+            Host::Presigned(_) | Host::Nobody | Host::Elsewhere => None,
         };
         assert_eq!(found, place, "{host:?}");
     }
@@ -176,6 +185,20 @@ mod tests {
             "sbx-hhhhhhhhhhhhhhhhhhhh.",
         ] {
             check(&format!("{label}.sandbox.localhost"), None);
+        }
+    }
+
+    #[test]
+    fn a_token_is_a_name_too_and_only_the_whole_of_it() {
+        let token = Token::from_entropy([7; wire::token::SUFFIX_CHARS]);
+        let label = token.as_str();
+        for host in
+            [format!("{label}.sandbox.localhost"), format!("{}.Sandbox.localhost.", label.to_uppercase())]
+        {
+            assert_eq!(domain().host(&host), Host::Presigned(token.clone()), "{host}");
+        }
+        for label in [&label[..label.len() - 1], &format!("{label}-80"), &format!("a.{label}"), "url-"] {
+            assert_eq!(domain().host(&format!("{label}.sandbox.localhost")), Host::Nobody, "{label}");
         }
     }
 

@@ -16,9 +16,12 @@ pub mod refusal;
 pub mod routes;
 pub mod target;
 pub mod tls;
+pub mod trusted;
 
 mod body;
+mod crowds;
 mod door;
+mod mask;
 mod serve;
 mod upgrade;
 mod upstream;
@@ -33,6 +36,7 @@ use host::Domain;
 use limits::Limits;
 use routes::Routes;
 use tls::Certificates;
+use trusted::Trusted;
 
 /// What the ingress is made of.
 pub struct Config {
@@ -46,6 +50,8 @@ pub struct Config {
     pub certificates: Arc<Certificates>,
     /// Whether those who speak no TLS are served too, on the same address: proxies of ours, and who asks for a tunnel.
     pub plain: bool,
+    /// Who may say for whom it asks.
+    pub trusted: Trusted,
     /// How much and how long.
     pub limits: Limits,
 }
@@ -62,8 +68,9 @@ pub struct Ingress {
 impl Ingress {
     /// Puts it together.
     pub fn new(config: Config) -> Self {
-        let Config { domain, routes, dial, certificates, plain, limits } = config;
-        let (door, tls) = (Arc::new(Door::new(domain, routes, dial, limits)), certificates.server_config());
+        let Config { domain, routes, dial, certificates, plain, trusted, limits } = config;
+        let (door, tls) =
+            (Arc::new(Door::new(domain, routes, dial, trusted, limits)), certificates.server_config());
         Self { door, certificates, tls, plain }
     }
 }

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
-use wire::ingress::{ANSWER_BYTES_MAX, Route, RouteQuery};
+use wire::ingress::{ANSWER_BYTES_MAX, Passage, RouteQuery};
 use wire::public::error::ErrorBody;
 
 use super::refusal::Refusal;
@@ -29,7 +29,7 @@ const RETRY_WAIT: Duration = Duration::from_millis(50);
 const IDLE_CONNECTIONS_MAX: usize = 32;
 
 /// A question under way.
-pub type Asking<'a> = Pin<Box<dyn Future<Output = Result<Route, Refusal>> + Send + 'a>>;
+pub type Asking<'a> = Pin<Box<dyn Future<Output = Result<Passage, Refusal>> + Send + 'a>>;
 
 /// Says where requests may go. What it no longer allows is over from the next question on; it may take its time, while
 /// it wakes a sandbox.
@@ -50,7 +50,7 @@ impl Control {
         Self { socket, idle: Mutex::default() }
     }
 
-    async fn ask(&self, query: RouteQuery) -> Result<Route, Refusal> {
+    async fn ask(&self, query: RouteQuery) -> Result<Passage, Refusal> {
         let body = Bytes::from(serde_json::to_vec(&query).map_err(|error| unavailable(&error))?);
         let mut answer = Err(io::Error::from(io::ErrorKind::NotConnected));
         // One that was kept may have been closed meanwhile, which is no answer.
@@ -133,8 +133,8 @@ async fn whole(answer: Response<Incoming>) -> io::Result<(Response<()>, Bytes)> 
     Ok((Response::from_parts(head, ()), body.to_bytes()))
 }
 
-/// A route, or what the API would have said.
-fn read(answer: &Response<()>, body: &[u8]) -> Result<Route, Refusal> {
+/// A passage, or what the API would have said.
+fn read(answer: &Response<()>, body: &[u8]) -> Result<Passage, Refusal> {
     if answer.status() == StatusCode::OK {
         return serde_json::from_slice(body).map_err(|error| unavailable(&error));
     }

@@ -14,12 +14,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::Ingress;
 use super::body::AnswerBody;
-use super::door::{Caller, empty, tunnel};
+use super::door::{Caller, Place, empty, tunnel};
 use super::headers::Asker;
 use super::host::Host;
 use super::refusal::Refusal;
@@ -84,7 +84,8 @@ impl Ingress {
     ) {
         tune(&stream);
         let address = address.ip().to_canonical();
-        let place = Arc::new(permit);
+        let Some(visitor) = self.door.visitor(address) else { return };
+        let place = Arc::new(Place::new(permit, visitor));
         let mut caller = Caller { asker: Asker { address, scheme: "https" }, place, stopping };
         if !self.plain {
             return self.secure(Box::new(stream), caller).await;
@@ -152,13 +153,19 @@ impl Ingress {
             .keep_alive_interval(HTTP2_PING_INTERVAL)
             .adaptive_window(true)
             .enable_connect_protocol();
+        let asked = Notify::new();
         let service = service_fn(|request| {
+            asked.notify_one();
             let (ingress, caller) = (self.clone(), caller.clone());
             async move { ingress.answer(request, &caller, false).await }
         });
         let mut connection = pin!(builder.serve_connection(stream, service));
         let served = tokio::select! {
             served = connection.as_mut() => served,
+            () = silent(&asked, limits.head_wait) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
             () = stopped(stopping) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
@@ -181,7 +188,7 @@ impl Ingress {
 
     /// For clients that can be told of a proxy, but not of a name: what they take for the sandbox's own TLS is ours.
     fn dig(&self, host: &str, mut request: Request<Incoming>, caller: Caller) -> Response<AnswerBody> {
-        if !matches!(self.door.domain.host(host), Host::Sandbox(_)) {
+        if !matches!(self.door.domain.host(host), Host::Sandbox(_) | Host::Presigned(_)) {
             let message = format!("this leads to sandboxes of {} alone", self.door.domain);
             let refusal = Refusal::new(StatusCode::FORBIDDEN, "no_such_tunnel", message);
             return refusal.answer(request.headers()).map(super::body::full);
@@ -212,6 +219,12 @@ async fn first_byte(stream: &TcpStream) -> io::Result<Option<u8>> {
     let mut first = [0; 1];
     let read = stream.peek(&mut first).await?;
     Ok((read == 1).then_some(first[0]))
+}
+
+/// Returns when nothing was asked for so long. What is under way goes on: it is only that the next request comes on
+/// another connection.
+async fn silent(asked: &Notify, wait: Duration) {
+    while tokio::time::timeout(wait, asked.notified()).await.is_ok() {}
 }
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {

@@ -4,6 +4,8 @@ use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Uri};
 use http::{HeaderMap, StatusCode, Version};
 
+use wire::ingress::Destination;
+
 use super::credentials::Credentials;
 use super::host::{Domain, Host, Place, port};
 use super::refusal::Refusal;
@@ -11,12 +13,14 @@ use super::refusal::Refusal;
 /// Where sandboxes are by path: `/v1/sandbox/<id>/invoke/<port>/…`.
 const PATH_FRONT: &str = "/v1/sandbox/";
 const PATH_MIDDLE: &str = "/invoke/";
+/// Where presigned URLs lead by path: `/v1/presigned/<token>/…`.
+const PRESIGNED_FRONT: &str = "/v1/presigned/";
 
 /// Where a request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// The sandbox, and its port.
-    pub place: Place,
+    /// The sandbox and its port, or what leads to them.
+    pub to: Destination,
     /// The path and query that the app sees.
     pub path: PathAndQuery,
     /// Whether `authorization` named the sandbox, and so is not the app's.
@@ -69,25 +73,44 @@ fn name_of(host: &str) -> String {
 /// 404 when it names no sandbox.
 pub fn target(domain: &Domain, host: &str, uri: &Uri, credentials: &Credentials) -> Result<Target, Refusal> {
     let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let by_name = |to: Destination, by_user: bool| Target { to, path: path.clone(), by_user };
     match domain.host(&name_of(host)) {
-        Host::Sandbox(place) => Ok(Target { place, path, by_user: false }),
+        Host::Sandbox(place) => Ok(by_name(place.into(), false)),
+        Host::Presigned(token) => Ok(by_name(Destination::Presigned(token), false)),
         Host::Nobody => Err(nobody(domain)),
         Host::Elsewhere => match credentials.place() {
-            Some(place) => Ok(Target { place, path, by_user: true }),
+            Some(place) => Ok(by_name(place.into(), true)),
             None => by_path(&path).ok_or_else(|| nobody(domain)),
         },
     }
 }
 
-/// The form for those who have no names: what follows the port is the app's path, byte for byte.
+/// The forms for those who have no names: what follows the port or the token is the app's path, byte for byte.
 fn by_path(path: &PathAndQuery) -> Option<Target> {
-    let (id, rest) = path.as_str().strip_prefix(PATH_FRONT)?.split_once('/')?;
-    let rest = rest.strip_prefix(&PATH_MIDDLE[1..])?;
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (digits, left) = rest.split_at(end);
+    let (to, left) = match path.as_str().strip_prefix(PRESIGNED_FRONT) {
+        Some(rest) => {
+            let (token, left) = piece(rest);
+            (Destination::Presigned(token.parse().ok()?), left)
+        }
+        None => {
+            let (id, rest) = path.as_str().strip_prefix(PATH_FRONT)?.split_once('/')?;
+            let (digits, left) = piece(rest.strip_prefix(&PATH_MIDDLE[1..])?);
+            (Place { sandbox: id.parse().ok()?, port: Some(port(digits)?) }.into(), left)
+        }
+    };
     let left = if left.starts_with('/') { left.to_owned() } else { format!("/{left}") };
-    let place = Place { sandbox: id.parse().ok()?, port: Some(port(digits)?) };
-    Some(Target { place, path: left.parse().ok()?, by_user: false })
+    Some(Target { to, path: left.parse().ok()?, by_user: false })
+}
+
+/// The first piece of a path, and the rest.
+fn piece(path: &str) -> (&str, &str) {
+    path.split_at(path.find(['/', '?']).unwrap_or(path.len()))
+}
+
+impl From<Place> for Destination {
+    fn from(Place { sandbox, port }: Place) -> Self {
+        Self::Sandbox { sandbox, port }
+    }
 }
 
 fn nobody(domain: &Domain) -> Refusal {
@@ -133,7 +156,11 @@ mod tests {
     fn found(host: &str, uri: &str) -> Option<(String, String)> {
         let domain = "sandbox.localhost".parse().unwrap();
         let target = target(&domain, host, &uri.parse().unwrap(), &Credentials::default()).ok()?;
-        Some((target.place.to_string(), target.path.to_string()))
+        let to = match target.to {
+            Destination::Sandbox { sandbox, port } => Place { sandbox, port }.to_string(),
+            Destination::Presigned(token) => token.into(),
+        };
+        Some((to, target.path.to_string()))
     }
 
     fn check(host: &str, uri: &str, expect: Option<(&str, &str)>) {
@@ -167,6 +194,20 @@ mod tests {
             check("127.0.0.1", &format!("/v1/sandbox/{ID}/invoke/{port}/"), None);
         }
         check("127.0.0.1", &format!("/v1/sandbox/{}/invoke/80/", ID.to_uppercase()), None);
+    }
+
+    #[test]
+    fn a_token_leads_somewhere_by_name_and_by_path() {
+        let token = format!("url-{}", "h".repeat(52));
+        let host = format!("{token}.sandbox.localhost:7443");
+        check(&host, "/a//%2e?b", Some((&token, "/a//%2e?b")));
+        let path = format!("/v1/presigned/{token}");
+        check("127.0.0.1:7443", &format!("{path}/a//%2e?b"), Some((&token, "/a//%2e?b")));
+        check("127.0.0.1", &format!("{path}?b"), Some((&token, "/?b")));
+        check("127.0.0.1", &path, Some((&token, "/")));
+        check("127.0.0.1", &format!("/v1/presigned/{}/", token.to_uppercase()), None);
+        check("127.0.0.1", "/v1/presigned/url-x/", None);
+        check(&host, &path, Some((&token, &path)));
     }
 
     proptest! {

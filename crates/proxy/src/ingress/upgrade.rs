@@ -12,9 +12,9 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use super::body::{AnswerBody, Sent};
+use super::crowds::Guest;
 use super::door::{Caller, bad_answer, empty};
 use super::headers;
-use super::limits::Guest;
 use super::refusal::Refusal;
 
 const WEBSOCKET: &str = "websocket";

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::time::Instant;
 use wire::ingress::{DialRefusal, DialRefusalCode, Route};
 
-use super::body::Sent;
+use super::body::{Sent, Shed};
 use super::limits::Limits;
 use super::refusal::Refusal;
 use crate::dial::Dial;
@@ -158,8 +158,10 @@ impl Upstreams {
 
     fn no_answer(&self, route: &Route) -> Refusal {
         let seconds = self.limits.answer_wait.as_secs();
-        let message =
-            format!("what listens on port {} of the sandbox did not answer within {seconds} s", route.port);
+        let message = format!(
+            "what listens on port {} of the sandbox did not answer within {seconds} s (`answer_wait`)",
+            route.port
+        );
         Refusal::new(StatusCode::GATEWAY_TIMEOUT, "app_silent", message)
     }
 }
@@ -224,10 +226,26 @@ fn no_connection(route: &Route, refusal: DialRefusal, waited: Duration) -> Refus
 }
 
 fn broken(route: &Route, error: &hyper::Error) -> Refusal {
+    // It may have been the client's doing.
+    if let Some(shed) = shed(error) {
+        return shed.clone();
+    }
     let Route { sandbox, port, .. } = route;
     let why = wire::causes::chain(error);
     tracing::debug!(%sandbox, port, why, "an app's answer broke off");
     let message =
         format!("what listens on port {port} of the sandbox ended the connection without an answer: {why}");
     Refusal::new(StatusCode::BAD_GATEWAY, "app_broke_off", message)
+}
+
+/// Why the request's body was given up, if that is what ended it.
+fn shed(error: &hyper::Error) -> Option<&Refusal> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(Shed(refusal)) = error.downcast_ref() {
+            return Some(refusal);
+        }
+        cause = error.source();
+    }
+    None
 }

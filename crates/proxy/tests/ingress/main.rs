@@ -1,5 +1,6 @@
 //! The ingress between real sockets: raw clients, and apps that are HTTP servers of their own or misbehave.
 
+mod open;
 mod refusals;
 mod smuggling;
 mod streaming;

@@ -90,7 +90,8 @@ async fn whoever_takes_too_long_or_says_too_much_is_shed() {
     }
     let head = format!("POST / HTTP/1.1\r\nhost: {}\r\nauthorization: {KEY}\r\n", host(port));
     let answer = stand.exchange(format!("{head}content-length: 9\r\n\r\nhalf").as_bytes()).await;
-    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 502"), "{}", String::from_utf8_lossy(&answer));
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("\"body_idle\""), "{answer}");
     let many = "x-a: 1\r\n".repeat(200);
     let answer = stand.exchange(format!("{head}{many}\r\n").as_bytes()).await;
     assert!(answer.starts_with(b"HTTP/1.1 431"), "{}", String::from_utf8_lossy(&answer));
@@ -112,9 +113,53 @@ async fn one_request_too_many_is_told_to_come_back() {
     let answer = stand.client().await.send_request(get(port, "/")).await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers().contains_key("retry-after"));
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&body).contains("\"sandbox_requests_max\""), "{body:?}");
     // The client leaves, and the app hears of it.
     drop(first);
     let mut rest = Vec::new();
     tokio::time::timeout(BOUND, app.read_to_end(&mut rest)).await.expect("the app hears of it").unwrap();
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_with_too_many_connections_is_told_so() {
+    let stand = Stand::with(Limits { address_connections_max: 2, ..Limits::default() }).await;
+    let (port, _seen) = plain_app().await;
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let mut client = stand.client().await;
+        assert_eq!(client.send_request(get(port, "/")).await.unwrap().status(), 200);
+        kept.push(client);
+    }
+    let answer = stand.client().await.send_request(get(port, "/")).await.unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["connection"]), (429, &"close".parse().unwrap()));
+    assert!(answer.headers().contains_key("retry-after"));
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&body).contains("\"address_connections_max\""), "{body:?}");
+    drop(kept);
+    // The others' ends have to be seen first.
+    let again = async {
+        while stand.client().await.send_request(get(port, "/")).await.map_or(true, |it| it.status() != 200) {}
+    };
+    tokio::time::timeout(BOUND, again).await.expect("there is room again");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_or_broken_off() {
+    let stand = Stand::with(Limits { body_bytes_max: Some(1000), ..Limits::default() }).await;
+    let (port, mut seen) = plain_app().await;
+    let head =
+        format!("POST / HTTP/1.1\r\nhost: {}\r\nauthorization: {KEY}\r\nconnection: close\r\n", host(port));
+    let fitting = format!("{head}content-length: 1000\r\n\r\n{}", "a".repeat(1000));
+    assert!(stand.exchange(fitting.as_bytes()).await.starts_with(b"HTTP/1.1 200"));
+    assert_eq!(seen.recv().await.unwrap().body.len(), 1000);
+    let told = format!("{head}content-length: 1001\r\n\r\n");
+    let untold = format!("{head}transfer-encoding: chunked\r\n\r\n3e9\r\n{}\r\n0\r\n\r\n", "a".repeat(1001));
+    for sent in [told, untold] {
+        let answer = String::from_utf8_lossy(&stand.exchange(sent.as_bytes()).await).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("\"body_bytes_max\""), "{answer}");
+    }
     stand.stop().await;
 }

@@ -9,6 +9,8 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use proxy::ingress::limits::Limits;
+use proxy::ingress::trusted::Trusted;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
@@ -245,5 +247,24 @@ async fn trailers_pass_in_http_1_where_they_are_announced() {
     let answer = stand.client().await.send_request(request).await.unwrap();
     let whole = answer.into_body().collect().await.unwrap();
     assert_eq!(whole.trailers().unwrap()["x-sum"], "42");
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn a_load_balancer_of_ours_says_for_whom_it_asks() {
+    let here = Trusted(vec!["127.0.0.0/8".parse().unwrap()]);
+    let limits = Limits { address_connections_max: 0, ..Limits::default() };
+    let stand = Stand::behind(here, limits).await;
+    let (port, mut seen) = plain_app().await;
+    let mut request = get(port, "/");
+    for (name, value) in [("x-forwarded-for", "10.9.9.9, 192.0.2.7"), ("x-forwarded-proto", "https")] {
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    assert_eq!(stand.client().await.send_request(request).await.unwrap().status(), 200);
+    let seen = seen.recv().await.unwrap();
+    assert_eq!(
+        (&seen.headers["x-forwarded-for"], &seen.headers["x-forwarded-proto"]),
+        (&"192.0.2.7".parse().unwrap(), &"https".parse().unwrap())
+    );
     stand.stop().await;
 }

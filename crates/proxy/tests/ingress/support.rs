@@ -1,6 +1,6 @@
 //! An ingress, and whom it meets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -20,13 +20,15 @@ use proxy::ingress::limits::Limits;
 use proxy::ingress::refusal::Refusal;
 use proxy::ingress::routes::{Asking, Routes};
 use proxy::ingress::tls::Certificates;
+use proxy::ingress::trusted::Trusted;
 use proxy::ingress::{Config, Ingress};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use wire::id::{NodeId, SandboxId};
-use wire::ingress::{DialRefusal, DialRefusalCode, Route, RouteQuery};
+use wire::id::{KeyId, NodeId, SandboxId};
+use wire::ingress::{Destination, DialRefusal, DialRefusalCode, Passage, Route, RouteQuery};
+use wire::token::{SUFFIX_CHARS, Token};
 
 /// The key that opens everything.
 pub const KEY: &str = "the-key";
@@ -43,29 +45,60 @@ pub fn host(port: u16) -> String {
     format!("{}-{port}.sandbox.localhost", sandbox())
 }
 
-/// Knows one key, and every sandbox but those that were deleted.
+/// Knows one key, every sandbox but those that were deleted, URLs of the test's sandbox, and ports of it that are open.
 #[derive(Default)]
-pub struct Book(Mutex<HashMap<SandboxId, ()>>);
+pub struct Book {
+    deleted: Mutex<HashSet<SandboxId>>,
+    urls: Mutex<HashMap<String, u16>>,
+    open: Mutex<HashSet<u16>>,
+}
 
 impl Book {
     /// From now on it is gone.
     pub fn delete(&self, id: SandboxId) {
-        self.0.lock().unwrap().insert(id, ());
+        self.deleted.lock().unwrap().insert(id);
+    }
+
+    /// A URL's token for this port.
+    pub fn sign(&self, port: u16) -> String {
+        let mut entropy = [7; SUFFIX_CHARS];
+        entropy[0] = self.urls.lock().unwrap().len() as u8;
+        let token = String::from(Token::from_entropy(entropy));
+        self.urls.lock().unwrap().insert(token.clone(), port);
+        token
+    }
+
+    /// From now on nobody needs a key for this port.
+    pub fn open(&self, port: u16) {
+        self.open.lock().unwrap().insert(port);
+    }
+
+    fn passage(&self, query: &RouteQuery) -> Result<Passage, Refusal> {
+        let no_key = || Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", "no key");
+        let (to, port, key) = match &query.to {
+            Destination::Presigned(token) => {
+                assert!(query.key.is_none(), "what is the app's is told to nobody else");
+                let known = self.urls.lock().unwrap().get(token.as_str()).copied();
+                let nowhere = || Refusal::new(StatusCode::NOT_FOUND, "not_found", "no such URL");
+                (sandbox(), known.ok_or_else(nowhere)?, None)
+            }
+            Destination::Sandbox { sandbox, port } => {
+                let (port, is_known) = (port.unwrap_or(1), query.key.as_deref() == Some(KEY));
+                let may = is_known || self.open.lock().unwrap().contains(&port);
+                let key = is_known.then(|| KeyId::from_entropy([1; 20]));
+                (sandbox.clone(), may.then_some(port).ok_or_else(no_key)?, key)
+            }
+        };
+        if self.deleted.lock().unwrap().contains(&to) {
+            return Err(Refusal::new(StatusCode::GONE, "sandbox_deleted", "gone"));
+        }
+        Ok(Passage { route: Route { sandbox: to, port, node: NodeId::from_entropy([1; 20]) }, key })
     }
 }
 
 impl Routes for Book {
     fn route(&self, query: RouteQuery) -> Asking<'_> {
-        Box::pin(async move {
-            if query.key.as_deref() != Some(KEY) {
-                return Err(Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", "no key"));
-            }
-            if self.0.lock().unwrap().contains_key(&query.sandbox) {
-                return Err(Refusal::new(StatusCode::GONE, "sandbox_deleted", "gone"));
-            }
-            let port = query.port.unwrap_or(1);
-            Ok(Route { sandbox: query.sandbox, port, node: NodeId::from_entropy([1; 20]) })
-        })
+        Box::pin(async move { self.passage(&query) })
     }
 }
 
@@ -115,6 +148,11 @@ impl Stand {
     }
 
     pub async fn with(limits: Limits) -> Self {
+        Self::behind(Trusted::default(), limits).await
+    }
+
+    /// Behind load balancers that may say for whom they ask.
+    pub async fn behind(trusted: Trusted, limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         make_certificate(dir.path());
         let certificates = Certificates::open(dir.path().join("cert.pem"), dir.path().join("key.pem"));
@@ -126,6 +164,7 @@ impl Stand {
             dial: loopback.clone(),
             certificates: certificates.unwrap(),
             plain: true,
+            trusted,
             limits,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

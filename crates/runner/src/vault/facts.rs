@@ -40,36 +40,87 @@ pub(crate) fn token(facts: &Facts) -> Result<String, NodeError> {
 /// # Errors
 /// [`NodeErrorCode::Unusable`], with the first thing that is in the way.
 pub(crate) fn check(facts: &Facts, node: &Node, image: &Digest) -> Result<(), NodeError> {
-    let (engine, version) = (node.engine.name(), node.engine.version());
-    if facts.engine != engine || facts.engine_version != version {
-        let (wrote, by) = (&facts.engine, &facts.engine_version);
-        let why = format!(
-            "it was taken with {wrote} {by}, and here is {engine} {version}: only the same can go on"
-        );
-        return Err(unusable(&why));
-    }
-    if facts.engine_flags != node.engine.checkpoint_flags() {
-        return Err(unusable("its engine ran with other flags than the engine here does"));
-    }
-    let has: BTreeSet<&str> = node.cpu_features.iter().map(String::as_str).collect();
+    let here = Host {
+        engine: node.engine.name(),
+        engine_version: node.engine.version(),
+        engine_flags: node.engine.checkpoint_flags(),
+        cpu_features: &node.cpu_features,
+    };
+    obstacle(facts, &here, image).map_or(Ok(()), |why| Err(unusable(&why)))
+}
+
+/// What has to be as it was.
+struct Host<'a> {
+    engine: &'a str,
+    engine_version: &'a str,
+    engine_flags: Vec<String>,
+    cpu_features: &'a [String],
+}
+
+fn obstacle(facts: &Facts, here: &Host<'_>, image: &Digest) -> Option<String> {
+    let Facts { engine, engine_version: version, agent_generation: spoken, .. } = facts;
+    let has: BTreeSet<&String> = here.cpu_features.iter().collect();
     let lacking: Vec<&str> =
-        facts.cpu_features.iter().map(String::as_str).filter(|feature| !has.contains(feature)).collect();
+        facts.cpu_features.iter().filter(|feature| !has.contains(feature)).map(String::as_str).collect();
+    if engine != here.engine || version != here.engine_version {
+        let (name, other) = (here.engine, here.engine_version);
+        let why = format!("it was taken with {engine} {version}, and here is {name} {other}");
+        return Some(format!("{why}: only the same can go on"));
+    }
+    if facts.engine_flags != here.engine_flags {
+        return Some("its engine ran with other flags than the engine here does".into());
+    }
     if !lacking.is_empty() {
-        return Err(unusable(&format!("this host's CPU lacks what it may count on: {}", lacking.join(", "))));
+        return Some(format!("this host's CPU lacks what it may count on: {}", lacking.join(", ")));
     }
     if facts.image != *image {
-        return Err(unusable(&format!("it is of the image {}, and not of {image}", facts.image)));
+        return Some(format!("it is of the image {}, and not of {image}", facts.image));
     }
-    if !(OLDEST_GENERATION..=GENERATION).contains(&facts.agent_generation) {
-        let spoken = facts.agent_generation;
-        let why = format!(
+    (!(OLDEST_GENERATION..=GENERATION).contains(spoken)).then(|| {
+        format!(
             "its agent speaks generation {spoken}, and here {OLDEST_GENERATION} to {GENERATION} are spoken"
-        );
-        return Err(unusable(&why));
-    }
-    Ok(())
+        )
+    })
 }
 
 fn unusable(why: &str) -> NodeError {
     NodeError::new(NodeErrorCode::Unusable, format!("nothing here can go on from the snapshot: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::sandbox::Resources;
+
+    #[test]
+    fn what_cannot_go_on_here_is_refused_with_what_is_in_the_way() {
+        let image = Digest::from_sha256([1; 32]);
+        let facts = Facts {
+            engine: "gvisor".into(),
+            engine_version: "1".into(),
+            engine_flags: vec!["a=b".into()],
+            cpu_features: vec!["avx".into(), "sse".into()],
+            image: image.clone(),
+            resources: Resources { vcpu: 1, memory_mib: 512, disk_mib: 1024, processes_max: 10 },
+            agent_generation: GENERATION,
+            created_at_ms: 1,
+            sandbox: "sbx".into(),
+            more: Default::default(),
+        };
+        let features = ["avx", "avx2", "sse"].map(str::to_owned);
+        let look = |facts: &Facts, features: &[String], version: &str, flags: &[&str]| {
+            let engine_flags = flags.iter().map(|flag| flag.to_string()).collect();
+            let host =
+                Host { engine: "gvisor", engine_version: version, engine_flags, cpu_features: features };
+            obstacle(facts, &host, &image).unwrap_or_default()
+        };
+        assert_eq!(look(&facts, &features, "1", &["a=b"]), "");
+        assert!(look(&facts, &features, "2", &["a=b"]).contains("gvisor 1, and here is gvisor 2"));
+        assert!(look(&facts, &features, "1", &[]).contains("other flags"));
+        assert!(look(&facts, &features[1..], "1", &["a=b"]).contains("lacks what it may count on: avx"));
+        let other = Facts { image: Digest::from_sha256([2; 32]), ..facts.clone() };
+        assert!(look(&other, &features, "1", &["a=b"]).contains("it is of the image"));
+        let newer = Facts { agent_generation: GENERATION + 1, ..facts.clone() };
+        assert!(look(&newer, &features, "1", &["a=b"]).contains("its agent speaks generation"));
+    }
 }

@@ -9,6 +9,7 @@ pub mod file;
 pub mod key;
 pub mod limits;
 pub mod operator;
+pub mod presigned;
 pub mod process;
 pub mod pty;
 pub mod sandbox;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::process::{Execute, Ran};
 #[cfg(feature = "schema")]
 use super::schema::{
-    Environment, FreeForm, MemoryMib, MoreSeconds, NotYetAny, TemplateName, Time, TimeoutSeconds, Vcpu,
+    Environment, FreeForm, MemoryMib, MoreSeconds, NotYetAny, Ports, TemplateName, Time, TimeoutSeconds, Vcpu,
 };
 use crate::id::{NodeId, SandboxId, TemplateId};
 use crate::sandbox::{Reason, State};
@@ -23,6 +23,9 @@ pub const LISTED_STATES: [&str; 8] = [
     "stopping",
     "stopped",
 ];
+
+/// Ports of one sandbox that are open to whoever asks.
+pub const PUBLIC_PORTS_MAX: usize = 32;
 
 /// A sandbox to make. What is absent has its default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -59,6 +62,10 @@ pub struct CreateSandbox {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<NotYetAny>"))]
     pub mounts: Option<Vec<serde_json::Value>>,
+    /// Ports that are open to whoever asks, without a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Ports>"))]
+    pub public_ports: Option<Vec<u16>>,
     /// A command to run in it at once. With an `Idempotency-Key` it is run once at most: a request that is answered with
     /// the sandbox of an earlier one runs nothing, and its answer has no `executed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,6 +134,10 @@ pub struct Sandbox {
     /// Object storage shown in it.
     #[cfg_attr(feature = "schema", schemars(with = "NotYetAny"))]
     pub mounts: Vec<serde_json::Value>,
+    /// Ports that are open to whoever asks, without a key.
+    #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(with = "Ports"))]
+    pub public_ports: Vec<u16>,
     /// Why it ended, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
@@ -147,6 +158,15 @@ pub struct ChangeTimeout {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(with = "Option<MoreSeconds>"))]
     pub extend: Option<u32>,
+}
+
+/// `GET` and `PUT /v1/sandbox/{id}/public-ports`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PublicPorts {
+    /// Those that are open to whoever asks, without a key; the agent's, 1, never is.
+    #[cfg_attr(feature = "schema", schemars(with = "Ports"))]
+    pub ports: Vec<u16>,
 }
 
 /// `GET /v1/sandbox/{id}/system/user-home-dir`.

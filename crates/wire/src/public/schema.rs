@@ -8,8 +8,8 @@ use super::limits::{
     FILES_MAX, FORK_COUNT, IDEMPOTENCY_KEY_CHARS_MAX, PAGE_MAX, PAGE_SIZE, PAGE_SIZE_MAX,
     SNAPSHOT_NAME_CHARS, TREE_DEPTH,
 };
-use super::sandbox::LISTED_STATES;
-use super::{key, team, template};
+use super::sandbox::{LISTED_STATES, PUBLIC_PORTS_MAX};
+use super::{key, presigned, team, template};
 use crate::guest::pty::{ID_BYTES_MAX, SIDE_MAX};
 use crate::id::{ALPHABET, SUFFIX_CHARS};
 use crate::image::SOURCE_CHARS_MAX;
@@ -138,6 +138,12 @@ shapes! {
     };
     /// A TCP port.
     PortNumber = { "type": "integer", "minimum": 1, "maximum": 65_535 };
+    /// TCP ports.
+    Ports = {
+        "type": "array",
+        "maxItems": PUBLIC_PORTS_MAX,
+        "items": { "type": "integer", "minimum": 1, "maximum": 65_535 },
+    };
     /// The path of a URL.
     UrlPath = { "type": "string", "maxLength": limits::PATH_BYTES_MAX, "pattern": "^/[!-~]*$" };
     /// Time for a sandbox to be up, in seconds.
@@ -208,6 +214,13 @@ shapes! {
         "type": "integer",
         "minimum": key::limits::EXPIRES_IN_SECONDS.start(),
         "maximum": key::limits::EXPIRES_IN_SECONDS.end(),
+    };
+    /// Life of a presigned URL, in seconds.
+    PresignedSeconds = {
+        "type": "integer",
+        "minimum": presigned::limits::EXPIRES_IN_SECONDS.start(),
+        "maximum": presigned::limits::EXPIRES_IN_SECONDS.end(),
+        "default": presigned::defaults::EXPIRES_IN_SECONDS,
     };
     /// How many sandboxes, vCPUs or MiB a team may have.
     LimitOnAmount = {

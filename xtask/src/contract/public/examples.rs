@@ -1,6 +1,6 @@
 //! One sandbox, and what belongs to it, for every example to be about.
 
-use wire::id::{KeyId, NodeId, SandboxId, SnapshotId, TeamId, TemplateId};
+use wire::id::{KeyId, NodeId, PresignedUrlId, SandboxId, SnapshotId, TeamId, TemplateId};
 use wire::image::{Digest, ImageConfig};
 
 pub const CREATED_AT: &str = "2026-01-15T09:30:00Z";
@@ -36,6 +36,10 @@ pub fn image_config() -> ImageConfig {
         env: Some([("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned())].into()),
         stop_signal: None,
     }
+}
+
+pub fn presigned_url_id() -> PresignedUrlId {
+    PresignedUrlId::from_entropy(*b"one URL of a sandbox")
 }
 
 pub fn key_id() -> KeyId {

@@ -7,6 +7,7 @@ mod files;
 mod keys;
 mod operation;
 mod operator;
+mod ports;
 mod processes;
 mod ptys;
 mod sandboxes;
@@ -41,6 +42,7 @@ fn nouns() -> Vec<Noun> {
         processes::noun(),
         files::noun(),
         ptys::noun(),
+        ports::noun(),
         templates::noun(),
         snapshots::noun(),
         keys::noun(),

@@ -64,6 +64,10 @@ pub fn post(path: &'static str, id: &'static str, title: &'static str) -> Operat
     Operation::new("post", path, id, title)
 }
 
+pub fn put(path: &'static str, id: &'static str, title: &'static str) -> Operation {
+    Operation::new("put", path, id, title)
+}
+
 pub fn patch(path: &'static str, id: &'static str, title: &'static str) -> Operation {
     Operation::new("patch", path, id, title)
 }

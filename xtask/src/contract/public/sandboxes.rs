@@ -76,6 +76,7 @@ pub fn sandbox() -> Sandbox {
         timeout_at: Some(TIMEOUT_AT),
         network_policy: None,
         mounts: Vec::new(),
+        public_ports: Vec::new(),
         reason: None,
         reason_detail: None,
     }

@@ -37,6 +37,9 @@ pub struct Wanted {
     /// When its time is up, it is paused and does not end.
     #[arg(long)]
     auto_pause: bool,
+    /// A port that is open to whoever asks, without a key; repeatable.
+    #[arg(long = "public", value_name = "PORT")]
+    public_ports: Vec<u16>,
     /// A variable for all that runs in it; repeatable.
     #[arg(long = "env", short, value_name = "NAME=VALUE", value_parser = variable)]
     envs: Vec<(String, String)>,
@@ -51,6 +54,7 @@ impl Wanted {
             memory: self.memory,
             timeout: self.timeout,
             auto_pause: self.auto_pause.then_some(true),
+            public_ports: (!self.public_ports.is_empty()).then_some(self.public_ports),
             env_vars: (!self.envs.is_empty()).then(|| BTreeMap::from_iter(self.envs)),
             ..CreateSandbox::default()
         }

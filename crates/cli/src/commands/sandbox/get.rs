@@ -40,6 +40,8 @@ pub fn facts(sandbox: &Sandbox, now: Timestamp) -> Table {
     facts.fact("vcpu", sandbox.vcpu);
     facts.fact("memory", format!("{} MiB", sandbox.memory));
     facts.fact("disk", format!("{} MiB", sandbox.disk));
+    let ports: Vec<_> = sandbox.public_ports.iter().map(u16::to_string).collect();
+    facts.fact_if("public", Some(ports.join(", ")).filter(|ports| !ports.is_empty()));
     facts.fact("created", ago(&sandbox.created_at, now));
     facts.fact_if("ends", sandbox.timeout_at.map(|at| until(at, now)));
     facts

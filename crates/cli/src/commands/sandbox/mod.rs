@@ -3,6 +3,7 @@
 mod cp;
 pub mod create;
 mod exec;
+mod expose;
 mod fork;
 mod get;
 mod inspect;
@@ -12,6 +13,8 @@ mod pause;
 mod rm;
 mod shell;
 mod timeout;
+mod url;
+mod urls;
 
 use std::process::ExitCode;
 
@@ -34,6 +37,9 @@ pub enum Verb {
     Inspect(inspect::Inspect),
     Timeout(timeout::Timeout),
     Pause(pause::Pause),
+    Expose(expose::Expose),
+    Url(url::Url),
+    Urls(urls::Urls),
     Fork(fork::Fork),
     Rm(rm::Rm),
 }
@@ -50,6 +56,9 @@ impl Ask for Verb {
             Self::Inspect(inspect) => inspect.ask(session).await,
             Self::Timeout(timeout) => timeout.ask(session).await,
             Self::Pause(pause) => pause.ask(session).await,
+            Self::Expose(expose) => expose.ask(session).await,
+            Self::Url(url) => url.ask(session).await,
+            Self::Urls(urls) => urls.ask(session).await,
             Self::Fork(fork) => fork.ask(session).await,
             Self::Rm(rm) => rm.ask(session).await,
         }

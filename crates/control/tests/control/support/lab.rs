@@ -165,6 +165,7 @@ impl Lab {
             secrets_keys: self.secrets_keys.clone(),
             limits: self.limits.clone(),
             metrics: MetricsPage::new(|| "# rendered\n".into()),
+            ingress_authority: "sandbox.test:7443".into(),
         };
         Control::open(config).await.unwrap()
     }

@@ -21,6 +21,7 @@ use wire::id::{NodeId, SandboxId};
 use wire::image::{Digest, ImageConfig};
 use wire::node::*;
 use wire::sandbox::{Death, Reason, State as SandboxState};
+use wire::snapshot::Root;
 
 use super::HeldClock;
 
@@ -228,6 +229,7 @@ fn router(inner: Arc<Inner>) -> Router {
         .route("/v1/sandboxes/{id}/deadline", put(put_deadline))
         .route("/v1/sandboxes/{id}/pause", put(pause))
         .route("/v1/sandboxes/{id}/wake", put(wake))
+        .route("/v1/sandboxes/{id}/snapshot", post(snapshot))
         .route("/v1/sandboxes/{id}/guest", post(guest))
         .route("/v1/sandboxes/{id}/inspect", get(inspect))
         .route("/v1/changes", get(changes))
@@ -307,6 +309,18 @@ async fn pause(State(node): Door, extract::Path(id): Id, Json(pause): Json<Pause
 
 async fn wake(State(node): Door, extract::Path(id): Id, Json(wake): Json<WakeSandbox>) -> Response {
     heard(&node, &id, wake.generation, SandboxState::Running)
+}
+
+async fn snapshot(State(node): Door, extract::Path(id): Id, Json(order): Json<TakeSnapshot>) -> Response {
+    let taken = TakenSnapshot { root: Root::new([9; 32]), bytes: 10 };
+    let ended = order.ends.then_some(SandboxState::Deleted);
+    match node.sandboxes.lock().unwrap().get_mut(&id) {
+        Some(seen) => {
+            seen.state = ended.unwrap_or(seen.state);
+            Json(taken).into_response()
+        }
+        None => refusal(NodeError::new(NodeErrorCode::NotFound, "no such sandbox")),
+    }
 }
 
 /// A sandbox enters the state that was asked for.

@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+"""Pause, wake, snapshot and restore, beside the engine's own checkpoint of a sandbox that does the same, in the same run.
+
+A program inside holds so much memory that nobody can compress, and renews all of it before each. In turn:
+
+  pause      `POST …/pause` to its answer: what it is, is durable, and its compute is gone
+  wake       the next command's answer, from asking for it
+  snapshot   `POST …/snapshot/create` to its answer; beside it, how long the program inside stood still
+  restore    `POST …/snapshot/restore` and the first command's answer, 1, 10 and 50 at once
+  bare       `runsc pause`, `runsc checkpoint` and an fsync of what it wrote; `runsc restore` of that, to its exit, with a
+             bundle, a network namespace and a control group that are there before
+"""
+
+import argparse
+import contextlib
+import glob
+import json
+import os
+import subprocess
+import threading
+import time
+
+import kit
+from bare import CGROUP, FLAGS, without_membarrier
+
+CHECKPOINT = ["checkpoint", "--compression=none", "--exclude-committed-zero-pages", "--leave-running"]
+# Holds so many MiB, and writes down the longest time between two of its steps.
+HOLD = """
+import os, sys, time
+kept = [os.urandom(1 << 20) for _ in range(int(sys.argv[1]))]
+open("held", "w").close()
+last, longest = time.monotonic(), 0.0
+while True:
+    if os.path.exists("renew"):
+        for index in range(len(kept)): kept[index] = os.urandom(1 << 20)
+        os.unlink("renew")
+        last, longest = time.monotonic(), 0.0
+    now = time.monotonic()
+    if now - last > longest:
+        longest = now - last
+        with open("longest.new", "w") as file: file.write(str(longest * 1000))
+        os.rename("longest.new", "longest")
+    last = now
+    time.sleep(0.001)
+"""
+SHELL = {"timeout": 600}
+
+
+def shell(client, sandbox, command):
+    path = f"/v1/sandbox/{sandbox}/process/execute"
+    ended = client.call("POST", path, {"command": command, **SHELL})
+    assert ended["exit_code"] == 0, ended
+    return ended["stdout"]
+
+
+def holding(client, mib):
+    memory = 512 if mib <= 64 else 1024 if mib <= 512 else 4096
+    sandbox = client.create(memory=memory, timeout=3600)
+    order = {"argv": ["python3", "-c", HOLD, str(mib)], "id": "hold"}
+    client.call("POST", f"/v1/sandbox/{sandbox}/process/start", order)
+    shell(client, sandbox, "until test -e held; do sleep 0.05; done")
+    return sandbox
+
+
+def renew(client, sandbox):
+    shell(client, sandbox, "touch renew; while test -e renew; do sleep 0.01; done")
+
+
+class Engine:
+    """The engine's own commands on a sandbox of the server's."""
+
+    def __init__(self, scratch):
+        with open(f"{kit.DATA_DIR}/instance") as file:
+            self.run_dir = f"/run/atoll/{file.read().strip()}/engine"
+        self.records, self.scratch, self.count = f"{self.run_dir}/runsc", scratch, 0
+
+    def runsc(self, *arguments):
+        subprocess.run(["runsc", f"--root={self.records}", *arguments], check=True, stdout=subprocess.DEVNULL)
+
+    def launcher(self):
+        """The process whose mounts the sandboxes have."""
+        for path in glob.glob("/proc/[0-9]*/cmdline"):
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                if b"\0role\0launcher\0" in file.read():
+                    return path.split("/")[2]
+        raise RuntimeError("there is no launcher")
+
+    def restore(self, sandbox, image):
+        """A sandbox that goes on from an image, until runsc says that it does; it is ended then."""
+        name = f"bare-{os.getpid()}-{self.count}"
+        bundle = f"{self.scratch}/{name}"
+        os.makedirs(f"{bundle}/overlay")
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        with open(f"{kit.DATA_DIR}/node/engine/bundles/{sandbox}/config.json") as file:
+            config = json.load(file)
+        config["linux"]["cgroupsPath"] = f"/{CGROUP}/{name}"
+        for namespace in config["linux"]["namespaces"]:
+            if namespace["type"] == "network":
+                namespace["path"] = f"/run/netns/{name}"
+        with open(f"{bundle}/config.json", "w") as file:
+            json.dump(config, file)
+        inside = ["nsenter", "-t", self.launcher(), "-m", "runsc", f"--root={self.scratch}/state"]
+        flags = [*FLAGS, f"--overlay2=root:dir={bundle}/overlay"]
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": None}
+        restore = [*inside, *flags, "restore", f"--image-path={image}", "--detach", f"--bundle={bundle}", name]
+        took, _ = kit.timed(lambda: subprocess.run(restore, check=True, preexec_fn=without_membarrier, **quiet))
+        subprocess.run([*inside, "delete", "--force", name], check=True, **quiet)
+        subprocess.run(["ip", "netns", "del", name], check=True)
+        return took
+
+    def checkpoint(self, sandbox):
+        """Stops it, writes it down, has the disk take it, and lets it go on. How long until it was written, until it was
+        durable, and how long a restore of it takes."""
+        self.count += 1
+        image = f"{self.scratch}/image-{self.count}"
+        os.mkdir(image)
+        began = time.perf_counter()
+        self.runsc("pause", sandbox)
+        self.runsc(*CHECKPOINT, f"--image-path={image}", sandbox)
+        written = time.perf_counter()
+        for path in [*glob.glob(f"{image}/*"), image]:
+            descriptor = os.open(path, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        durable = time.perf_counter()
+        self.runsc("resume", sandbox)
+        restored = self.restore(sandbox, image)
+        subprocess.run(["rm", "-r", image], check=True)
+        return (written - began) * 1000, (durable - began) * 1000, restored
+
+
+def once(client, engine, sandbox, twin, times, index):
+    def note(name, value):
+        times.setdefault(name, []).append(value)
+
+    # Of a twin: a checkpoint that nobody told the agent of cuts its connection in a way that ours do not.
+    renew(client, twin)
+    written, durable, bare_restored = engine.checkpoint(twin)
+    note("bare_checkpoint_written", written)
+    note("bare_checkpoint_durable", durable)
+    note("bare_restore", bare_restored)
+    renew(client, sandbox)
+    taking, snapshot = kit.timed(
+        lambda: client.call("POST", f"/v1/sandbox/{sandbox}/snapshot/create", {"name": f"{sandbox}-{index}"}))
+    note("snapshot_durable", taking)
+    note("snapshot_source_stood_still", float(shell(client, sandbox, "sleep 0.1; cat longest")))
+    renew(client, sandbox)
+    pausing, _ = kit.timed(lambda: client.call("POST", f"/v1/sandbox/{sandbox}/pause", {}))
+    note("pause_durable", pausing)
+    note("wake_to_first_command", kit.timed(lambda: client.execute(sandbox, "true"))[0])
+    restoring, copy = kit.timed(lambda: restored(client, snapshot["name"]))
+    note("restore_to_first_command", restoring)
+    client.delete(copy)
+    client.call("DELETE", f"/v1/snapshot/{snapshot['id']}")
+
+
+def restored(client, name):
+    sandbox = client.call("POST", "/v1/snapshot/restore", {"snapshot_name": name, "timeout": 3600})["id"]
+    client.execute(sandbox, "true")
+    return sandbox
+
+
+def at_once(connect, client, name, count):
+    """So many restores at the same moment: how long each took, and all of them."""
+    took, made = [0.0] * count, [""] * count
+
+    def restore(index):
+        took[index], made[index] = kit.timed(lambda: restored(connect(), name))
+
+    threads = [threading.Thread(target=restore, args=(index,)) for index in range(count)]
+    whole, _ = kit.timed(lambda: [[t.start() for t in threads], [t.join() for t in threads]])
+    for sandbox in made:
+        client.delete(sandbox)
+    return {**kit.summary(took), "all": round(whole, 2)}
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("-n", type=int, default=7, help="counted rounds, after one that is not")
+    arguments.add_argument("--mib", type=int, nargs="+", default=[64, 512, 2048])
+    arguments.add_argument("--at-once", type=int, nargs="*", default=[1, 10, 50])
+    asked = arguments.parse_args()
+    figures = {}
+    with kit.server() as connect, kit.scratch() as scratch:
+        client, engine = connect(), Engine(scratch)
+        for mib in asked.mib:
+            times, sandbox, twin = {}, holding(client, mib), holding(client, mib)
+            for index in range(asked.n + 1):
+                once(client, engine, sandbox, twin, times, index)
+            client.delete(sandbox)
+            client.delete(twin)
+            figures[f"{mib} MiB"] = {name: kit.summary(values[1:]) for name, values in times.items()}
+        sandbox = client.create(timeout=3600)
+        name = client.call("POST", f"/v1/sandbox/{sandbox}/snapshot/create", {})["name"]
+        figures["restores at once"] = {count: at_once(connect, client, name, count) for count in asked.at_once}
+        for snapshot in client.call("GET", "/v1/snapshots?page-size=100")["items"]:
+            client.call("DELETE", f"/v1/snapshot/{snapshot['id']}")
+    kit.report("pauses", {"unit": "ms", "figures": figures, "over_bare": over(figures)})
+
+
+def over(figures):
+    """What we add to the engine's own time, at p50."""
+    added = {}
+    for size, times in figures.items():
+        if "bare_checkpoint_durable" in times:
+            bare, ours = times["bare_checkpoint_durable"]["p50"], times["pause_durable"]["p50"]
+            wake, restore = times["wake_to_first_command"]["p50"], times["bare_restore"]["p50"]
+            added[size] = {"pause_ms": round(ours - bare, 2), "pause_ratio": round(ours / bare, 2),
+                           "wake_ms": round(wake - restore, 2), "wake_ratio": round(wake / restore, 2)}
+    return added
+
+
+if __name__ == "__main__":
+    main()
