@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use rustix::process::Rlimit;
 use subtle::ConstantTimeEq;
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, watch};
 use wire::guest::{AgentHello, Claim, Error, GENERATION, NodeHello, OLDEST_GENERATION};
 
 use crate::file::Files;
 use crate::memory::Guard;
 use crate::memory::activity::Activity;
+use crate::process::Parting;
 use crate::process::reaper::Reaper;
 use crate::process::spawner::Spawner;
 use crate::process::table::Table;
@@ -42,8 +43,8 @@ pub struct Agent {
     pub ptys: Ptys,
     /// Held while what the sandbox starts with is being started.
     pub booting: Mutex<()>,
-    /// Told when the machine is about to be stopped for a while: what is tied to a stream is to part from it.
-    pub parting: Notify,
+    /// Who parts from their streams when the machine is about to be stopped for a while, and is come back to.
+    pub parting: Rc<Parting>,
     /// Held while what goes on from a checkpoint is being renewed.
     pub renewing: Mutex<()>,
     /// When it all began.
@@ -89,7 +90,7 @@ impl Agent {
             files: Files::default(),
             ptys: Ptys::default(),
             booting: Mutex::default(),
-            parting: Notify::new(),
+            parting: Rc::default(),
             renewing: Mutex::default(),
             started: Instant::now(),
             requests: Cell::new(0),

@@ -12,10 +12,15 @@ const PIECE: Duration = Duration::from_secs(1);
 
 /// Waits until the machine has run for so long.
 pub async fn sleep(mut left: Duration) {
+    run_down(&mut left).await;
+}
+
+/// The same; given up, it says what is left, to a piece.
+pub async fn run_down(left: &mut Duration) {
     while !left.is_zero() {
-        let (piece, began) = (left.min(PIECE), Instant::now());
+        let (piece, began) = ((*left).min(PIECE), Instant::now());
         tokio::time::sleep(piece).await;
-        left = left.saturating_sub(began.elapsed().min(PIECE));
+        *left = left.saturating_sub(began.elapsed().min(PIECE));
     }
 }
 
@@ -31,6 +36,13 @@ mod tests {
         tokio::time::advance(3600 * PIECE).await;
         sleeping.await.unwrap();
         assert!(began.elapsed() >= 3609 * PIECE, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_when_it_is_given_up_is_known() {
+        let mut left = 10 * PIECE;
+        assert!(tokio::time::timeout(PIECE * 9 / 2, run_down(&mut left)).await.is_err());
+        assert!((5 * PIECE..=6 * PIECE).contains(&left), "{left:?}");
     }
 
     #[tokio::test(start_paused = true)]

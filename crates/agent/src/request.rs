@@ -9,7 +9,7 @@ use crate::connection::stream::Stream;
 use crate::{boot, failure, file, process, pty, renew, status, whoami};
 
 /// The requests this agent knows, by their `op`.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 16] = [
     "exec",
     "read_file",
     "write_file",
@@ -23,6 +23,7 @@ const KNOWN: [&str; 15] = [
     "whoami",
     "watch",
     "pause",
+    "rejoin",
     "renew",
     "status",
 ];
@@ -46,10 +47,11 @@ pub async fn carry_out(session: &Session, stream: &Stream, json: Bytes) -> Outco
         Request::Walk(walk) => file::walk(&agent.files, &claimed.sandbox, stream, walk).await,
         Request::Whoami => whoami::whoami(&claimed.sandbox),
         Request::Watch(watch) => file::watch(&agent.files, &claimed.sandbox, stream, watch).await,
-        Request::Pause => {
-            agent.parting.notify_waiters();
+        Request::Pause { rejoinable } => {
+            agent.parting.part(rejoinable).await;
             Ok(Done::Nothing)
         }
+        Request::Rejoin(rejoin) => agent.parting.rejoin(rejoin)?.talk(agent, stream).await,
         Request::Renew(order) => renew::renew(session, claimed, order).await,
         Request::Status => status::status(agent, claimed).await,
     }
@@ -74,6 +76,7 @@ mod tests {
     use super::*;
     use wire::guest::boot::Boot;
     use wire::guest::file::{FileCall, Walk};
+    use wire::guest::part::Rejoin;
     use wire::guest::process::ProcessCall;
     use wire::guest::pty::PtyCall;
     use wire::guest::renew::{Renew, RenewKind};
@@ -111,7 +114,8 @@ mod tests {
             Request::Walk(Walk::List { path: "/a".into(), recursive: false, exclude: Vec::new() }),
             Request::Whoami,
             Request::Watch(Watch { path: "/a".into(), recursive: false, exclude: Vec::new() }),
-            Request::Pause,
+            Request::Pause { rejoinable: true },
+            Request::Rejoin(Rejoin { ticket: 1, input: false }),
             Request::Renew(renew),
             Request::Status,
         ];
@@ -128,5 +132,11 @@ mod tests {
         assert_eq!(code(r#"{"op":"teleport"}"#), ErrorCode::Unsupported);
         assert_eq!(code(r#"{"op":"read_file"}"#), ErrorCode::Invalid);
         assert_eq!(code("[]"), ErrorCode::Invalid);
+    }
+
+    #[test]
+    fn a_pause_of_an_older_node_has_nobody_come_back() {
+        let pause = understand(br#"{"op":"pause"}"#);
+        assert_eq!(pause, Ok(Request::Pause { rejoinable: false }));
     }
 }

@@ -351,7 +351,7 @@ async fn relayed(
     connection: &Connection,
     body: impl Stream<Item = Chunk> + Send + 'static,
 ) -> (usize, Outcome) {
-    let mut pieces = relay(body, connection.clone());
+    let mut pieces = relay(body, connection.clone(), async || None);
     let (mut bytes, mut buffer, mut outcome) = (0, BytesMut::new(), None);
     while let Some(piece) = within(pieces.next()).await {
         let piece = piece.unwrap();
@@ -417,7 +417,7 @@ async fn dropping_a_relayed_answer_kills_its_process() {
     let lab = Lab::start().await;
     let connection = lab.connect().await;
     let body = stream::iter([open(&shell_with_stdin("echo started; sleep 1000"))]).chain(stream::pending());
-    let mut answer = relay(body, connection.clone());
+    let mut answer = relay(body, connection.clone(), async || None);
     within(answer.next()).await.unwrap().unwrap();
     drop(answer);
     within(async {
@@ -437,7 +437,7 @@ async fn a_relayed_call_is_full_duplex_over_http_and_ends_with_its_caller() {
     let connection = lab.connect().await;
     let relaying = connection.clone();
     let handler = move |body: HttpBody| {
-        let answer = relay(body.into_data_stream(), relaying.clone());
+        let answer = relay(body.into_data_stream(), relaying.clone(), async || None);
         async move { HttpBody::from_stream(answer) }
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

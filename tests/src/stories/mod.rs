@@ -11,6 +11,7 @@ pub mod ingress;
 pub mod life;
 pub mod limits;
 pub mod operations;
+pub mod partings;
 pub mod pause;
 pub mod presigned;
 pub mod processes;

@@ -7,6 +7,7 @@ use anyhow::Result;
 use bytes::{Bytes, BytesMut};
 use wire::guest::file::FileCall;
 use wire::guest::frame::{self, Body, Channel, Frame};
+use wire::guest::part::{Parted, Rejoin};
 use wire::guest::process::ProcessCall;
 use wire::guest::pty::PtyCall;
 use wire::guest::watch::Watch;
@@ -155,7 +156,8 @@ fn requests() -> Result<Vec<String>> {
         Request::Pty(_) => Request::Pty(PtyCall::List),
         Request::Boot(_) => Request::Boot(calls::boot()),
         Request::Whoami => Request::Whoami,
-        Request::Pause => Request::Pause,
+        Request::Pause { .. } => Request::Pause { rejoinable: true },
+        Request::Rejoin(_) => Request::Rejoin(Rejoin { ticket: 7, input: true }),
         Request::Renew(_) => Request::Renew(calls::renew()),
         Request::Status => Request::Status,
     });
@@ -215,6 +217,7 @@ fn outcomes() -> Result<Vec<String>> {
         Ok(Done::Ptys(_)) => Ok(Done::Ptys(vec![calls::pty_info()])),
         Ok(Done::Booted(_)) => Ok(Done::Booted(calls::booted())),
         Ok(Done::Whoami(_)) => Ok(Done::Whoami(calls::whoami())),
+        Ok(Done::Parted(_)) => Ok(Done::Parted(Parted { ticket: 7, received: 5, input: true })),
         Ok(Done::Renewed(_)) => Ok(Done::Renewed(calls::renewed())),
         Ok(Done::Status(_)) => Ok(Done::Status(status)),
         Err(Error { .. }) => Err(Error { code: ErrorCode::NotFound, message: "a: no such file".into() }),

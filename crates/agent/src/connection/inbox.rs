@@ -9,6 +9,7 @@ use wire::guest::frame::{DATA_BYTES_MAX, INITIAL_CREDIT_BYTES};
 /// What the node sends on a stream. Holds no more bytes than the node was granted.
 pub struct Inbox {
     bytes: RefCell<BytesMut>,
+    delivered: Cell<u64>,
     granted: Cell<u64>,
     ended: Cell<bool>,
     arrived: Notify,
@@ -23,6 +24,7 @@ impl Inbox {
     pub fn new() -> Self {
         Self {
             bytes: RefCell::default(),
+            delivered: Cell::new(0),
             granted: Cell::new(u64::from(INITIAL_CREDIT_BYTES)),
             ended: Cell::new(false),
             arrived: Notify::new(),
@@ -36,6 +38,7 @@ impl Inbox {
             return Err(Trespass);
         }
         self.granted.set(left);
+        self.delivered.set(self.delivered.get() + bytes.len() as u64);
         self.bytes.borrow_mut().extend_from_slice(bytes);
         self.arrived.notify_one();
         Ok(())
@@ -59,6 +62,16 @@ impl Inbox {
             }
             arrived.await;
         }
+    }
+
+    /// Takes all that has arrived, without waiting for more. True if no more will arrive.
+    pub fn take_rest(&self) -> (Bytes, bool) {
+        (std::mem::take(&mut *self.bytes.borrow_mut()).freeze(), self.ended.get())
+    }
+
+    /// How many bytes have arrived since the beginning.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.get()
     }
 
     /// The other side was granted so much more.

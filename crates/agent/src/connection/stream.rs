@@ -107,6 +107,16 @@ impl Stream {
         self.inbox.take().await
     }
 
+    /// Takes what has come and was not taken, without waiting for more. True if its Eof has come.
+    pub fn received_rest(&self) -> (Bytes, bool) {
+        self.inbox.take_rest()
+    }
+
+    /// How many bytes of Data have come.
+    pub fn received_bytes(&self) -> u64 {
+        self.inbox.delivered()
+    }
+
     /// Lets the node send as much again as was taken and is no longer held.
     pub async fn used_up(&self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);

@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 use wire::guest::process::ProcessCall;
 use wire::guest::{Done, Error, ErrorCode, Outcome};
 
-use super::attach::talk;
+use super::attach::Hearing;
 use super::kept::Kept;
 use crate::agent::Agent;
 use crate::connection::stream::Stream;
@@ -21,7 +21,7 @@ pub async fn call(agent: &Agent, stream: &Stream, call: ProcessCall) -> Outcome 
     match call {
         ProcessCall::Attach { id, from } => {
             let kept = table.get(&id)?;
-            talk(kept.listen(from)?, kept.card.pid, stream).await
+            Hearing::of(kept.listen(from)?).talk(agent, stream).await
         }
         ProcessCall::Input { id, close } => {
             let kept = table.get(&id)?;

@@ -40,6 +40,11 @@ impl Card {
         Self { pid, started_at_ms: wall_ms(), ..self }
     }
 
+    /// Of one that nobody is shown.
+    pub fn unseen(pid: i32) -> Self {
+        Self { id: String::new(), pid, command: String::new(), cwd: String::new(), started_at_ms: 0 }
+    }
+
     #[cfg(test)]
     pub fn for_tests(id: &str) -> Self {
         Self { id: id.into(), pid: 7, command: "x".into(), cwd: "/".into(), started_at_ms: 1 }

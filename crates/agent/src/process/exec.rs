@@ -9,8 +9,11 @@ use tokio::sync::oneshot;
 use wire::guest::frame::Channel;
 use wire::guest::{Done, Error, ErrorCode, Exec, ExecCause, ExecEnd, Head, Outcome};
 
+use super::attach::Hearing;
+use super::card::Card;
 use super::input::Input;
-use super::keep::keep;
+use super::keep::{Life, keep};
+use super::kept::Kept;
 use super::kill::kill_all;
 use super::output::Output;
 use super::reaper::{Exit, Reaper};
@@ -30,17 +33,24 @@ pub async fn exec(agent: &Agent, claimed: &Claimed, stream: &Stream, mut exec: E
     if let Some(id) = exec.id.take() {
         return keep(agent, claimed, stream, exec, &id).await;
     }
-    let time = exec.timeout_ms.map(Duration::from_millis);
+    let presence = agent.parting.enter(true);
+    let mut time = exec.timeout_ms.map(Duration::from_millis);
     let started = start(&claimed.spawner, stream.cancelled(), exec).await?;
     let mut running = Running::new(started, agent.reaper.clone())?;
     let ended = tokio::select! {
         biased;
-        ended = running.run(stream, time) => ended,
-        () = agent.parting.notified() => return Err(running.part(time)),
+        ended = running.run(stream, &mut time) => ended,
+        () = presence.asked() => return running.part(agent, stream, time),
     };
-    let (exit, cause) = ended;
-    running.finish(stream).await;
-    Ok(Done::Exec(end(exit, cause)))
+    let end = end(ended.0, ended.1);
+    running.ended = Some(end.clone());
+    tokio::select! {
+        biased;
+        () = running.finish(stream) => {}
+        () = presence.asked() => return running.part(agent, stream, time),
+    }
+    running.discard();
+    Ok(Done::Exec(end))
 }
 
 /// Has a process started, unless nobody wants it any more before.
@@ -79,6 +89,8 @@ struct Running {
     stdout: Output,
     stderr: Output,
     is_announced: bool,
+    /// How it ended, once it has.
+    ended: Option<ExecEnd>,
     reaper: Arc<Reaper>,
 }
 
@@ -92,7 +104,7 @@ impl Running {
         };
         match pipes() {
             Ok((stdin, stdout, stderr)) => {
-                Ok(Self { pid, exit, stdin, stdout, stderr, is_announced: false, reaper })
+                Ok(Self { pid, exit, stdin, stdout, stderr, is_announced: false, ended: None, reaper })
             }
             Err(error) => {
                 reaper.kill_group(pid);
@@ -102,8 +114,12 @@ impl Running {
     }
 
     /// Until it has ended: by itself, or because its time was up or nobody cared any more.
-    async fn run(&mut self, stream: &Stream, time: Option<Duration>) -> (Option<Exit>, Option<ExecCause>) {
-        let Self { pid, exit, stdin, stdout, stderr, is_announced, reaper } = self;
+    async fn run(
+        &mut self,
+        stream: &Stream,
+        time: &mut Option<Duration>,
+    ) -> (Option<Exit>, Option<ExecCause>) {
+        let Self { pid, exit, stdin, stdout, stderr, is_announced, reaper, .. } = self;
         let talk = async {
             announce(stream, *pid, is_announced).await;
             tokio::join!(stdout.relay(stream), stderr.relay(stream), stdin.feed(stream));
@@ -121,39 +137,40 @@ impl Running {
         beside(talk, watched).await
     }
 
-    /// Goes on without its stream, as long as its time lasts; what it says is heard by nobody.
-    fn part(self, time: Option<Duration>) -> Error {
-        let Self { pid, exit, stdin, stdout, stderr, reaper, .. } = self;
-        tokio::task::spawn_local(async move {
-            // Closed, it would be taken for ended, which nobody has said.
-            let _open = stdin;
-            for output in [stdout, stderr] {
-                tokio::task::spawn_local(output.discard());
-            }
-            tokio::select! {
-                biased;
-                _ = exit => {}
-                () = time_up(time) => kill_all(pid, &reaper).await,
-            }
-        });
-        let message =
-            "the sandbox is being paused; the command goes on when it wakes, and nobody hears what it says";
-        Error::new(ErrorCode::Cancelled, message)
+    /// Goes on without its stream, as long as its time lasts; what it says is kept for whoever comes back.
+    fn part(self, agent: &Agent, stream: &Stream, time: Option<Duration>) -> Outcome {
+        let Self { pid, exit, mut stdin, stdout, stderr, is_announced, ended, reaper } = self;
+        stdin.part(stream);
+        let kept = Kept::new(Card::unseen(pid), None, agent.processes.kept_bytes());
+        let listener = kept.listen(0)?;
+        let life = Life { kept, exit, outputs: [stdout, stderr], reaper };
+        match ended {
+            Some(end) => life.end(end),
+            None => drop(tokio::task::spawn_local(life.live(time, agent.processes.clone()))),
+        }
+        let head = (!is_announced).then_some(Head::Process { pid: pid as u32 });
+        let hearing = Hearing { listener, head, input: Some(stdin), is_owner: true };
+        agent.parting.leave(hearing, stream)
     }
 
     /// Sends what it said before its end. Processes it left behind go on, and are listened to no more.
-    async fn finish(mut self, stream: &Stream) {
+    async fn finish(&mut self, stream: &Stream) {
+        let Self { pid, stdout, stderr, is_announced, .. } = self;
         let said = async {
             // It may have ended before there was time to say that it had begun.
-            announce(stream, self.pid, &mut self.is_announced).await;
-            self.stdout.drain(stream).await;
-            self.stderr.drain(stream).await;
+            announce(stream, *pid, is_announced).await;
+            stdout.drain(stream).await;
+            stderr.drain(stream).await;
         };
         tokio::select! {
             biased;
             () = stream.cancelled() => {}
             () = said => {}
         }
+    }
+
+    /// Nobody listens any more.
+    fn discard(self) {
         for output in [self.stdout, self.stderr] {
             tokio::task::spawn_local(output.discard());
         }
@@ -169,17 +186,17 @@ async fn announce(stream: &Stream, pid: i32, is_announced: &mut bool) {
 }
 
 /// Waits for what ends a process from outside.
-async fn doom(stream: &Stream, time: Option<Duration>) -> ExecCause {
+async fn doom(stream: &Stream, time: &mut Option<Duration>) -> ExecCause {
     tokio::select! {
         () = stream.cancelled() => ExecCause::Cancelled,
         () = time_up(time) => ExecCause::Timeout,
     }
 }
 
-/// Waits until the time of a process is up; for ever, if it has none.
-pub(super) async fn time_up(time: Option<Duration>) {
+/// Waits until the time of a process is up; for ever, if it has none. Given up, it says what is left.
+pub(super) async fn time_up(time: &mut Option<Duration>) {
     match time {
-        Some(time) => awake::sleep(time).await,
+        Some(left) => awake::run_down(left).await,
         None => std::future::pending().await,
     }
 }

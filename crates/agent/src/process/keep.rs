@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 use wire::guest::frame::Channel;
-use wire::guest::{Error, Exec, ExecCause, Outcome};
+use wire::guest::{Error, Exec, ExecCause, ExecEnd, Outcome};
 
-use super::attach::talk;
+use super::attach::Hearing;
 use super::card::Card;
 use super::exec::{beside, end, start, time_up};
 use super::kept::Kept;
@@ -26,7 +26,7 @@ pub async fn keep(agent: &Agent, claimed: &Claimed, stream: &Stream, exec: Exec,
     let reservation = agent.processes.reserve(id)?;
     let kept = begin(agent, claimed, exec, id, stream.cancelled()).await?;
     reservation.fill(&kept);
-    talk(kept.listen(0)?, kept.card.pid, stream).await
+    Hearing::of(kept.listen(0)?).talk(agent, stream).await
 }
 
 /// The same with nobody listening. That it cannot be started is what it said, and its end.
@@ -88,16 +88,17 @@ impl Pipes {
     }
 }
 
-struct Life {
-    kept: Rc<Kept>,
-    exit: oneshot::Receiver<Exit>,
-    outputs: [Output; 2],
-    reaper: std::sync::Arc<Reaper>,
+/// A process that goes on whoever listens.
+pub(super) struct Life {
+    pub(super) kept: Rc<Kept>,
+    pub(super) exit: oneshot::Receiver<Exit>,
+    pub(super) outputs: [Output; 2],
+    pub(super) reaper: std::sync::Arc<Reaper>,
 }
 
 impl Life {
     /// From the start of a process to its end, whoever listens.
-    async fn live(mut self, time: Option<Duration>, table: Rc<Table>) {
+    pub(super) async fn live(mut self, mut time: Option<Duration>, table: Rc<Table>) {
         let Self { kept, exit, outputs: [stdout, stderr], reaper } = &mut self;
         let talk = async {
             tokio::join!(stdout.keep(kept), stderr.keep(kept));
@@ -106,19 +107,23 @@ impl Life {
             tokio::select! {
                 biased;
                 exit = &mut *exit => (exit.ok(), None),
-                cause = doom(kept, time) => {
+                cause = doom(kept, &mut time) => {
                     kill_all(kept.card.pid, reaper).await;
                     (exit.await.ok(), Some(cause))
                 }
             }
         };
         let (exit, cause) = beside(talk, watched).await;
-        // Processes it left behind go on, and are listened to no more.
+        self.end(end(exit, cause));
+        table.forget_surplus();
+    }
+
+    /// It has ended: keeps what it has said before. Processes it left behind go on, and are listened to no more.
+    pub(super) fn end(mut self, end: ExecEnd) {
         for output in &mut self.outputs {
             output.keep_rest(&self.kept);
         }
-        self.kept.set_ended(end(exit, cause));
-        table.forget_surplus();
+        self.kept.set_ended(end);
         for output in self.outputs {
             tokio::task::spawn_local(output.discard());
         }
@@ -126,7 +131,7 @@ impl Life {
 }
 
 /// Waits for what ends a process from outside.
-async fn doom(kept: &Kept, time: Option<Duration>) -> ExecCause {
+async fn doom(kept: &Kept, time: &mut Option<Duration>) -> ExecCause {
     tokio::select! {
         () = kept.unwanted() => ExecCause::Cancelled,
         () = time_up(time) => ExecCause::Timeout,

@@ -63,6 +63,8 @@ struct Ended {
 /// Where a listener is.
 struct Seat {
     cursor: Cell<Cursor>,
+    /// It is waited for however long that takes.
+    is_dear: Cell<bool>,
     took_at: Cell<Instant>,
     is_let_go: Cell<bool>,
     let_go: Notify,
@@ -211,7 +213,8 @@ impl Kept {
     /// Lets go who has held the pumps up for too long, and says until when to wait for the others; `None` if nobody is in
     /// the way.
     fn patience(&self, since: Instant, now: Instant) -> Option<Instant> {
-        let ends = |seat: &Seat| seat.took_at.get().max(since) + STALL_MAX;
+        let waits_since = |seat: &Seat| if seat.is_dear.get() { now } else { seat.took_at.get().max(since) };
+        let ends = |seat: &Seat| waits_since(seat) + STALL_MAX;
         let room = self.bytes_max() - PUMP_BYTES;
         let ring = self.ring.borrow();
         let is_behind = |seat: &Seat| ring.cost_from(seat.cursor.get()) > room;
@@ -261,6 +264,7 @@ impl Kept {
         }
         let seat = Rc::new(Seat {
             cursor: Cell::new(self.ring.borrow().cursor(from)),
+            is_dear: Cell::new(false),
             took_at: Cell::new(Instant::now()),
             is_let_go: Cell::new(false),
             let_go: Notify::new(),
@@ -280,6 +284,17 @@ impl Listener {
     /// The number of the piece that comes next.
     pub fn from(&self) -> u64 {
         self.seat.cursor.get().piece
+    }
+
+    /// The process that it listens to.
+    pub fn kept(&self) -> &Rc<Kept> {
+        &self.kept
+    }
+
+    /// Whether the process waits for it however long that takes: whoever listens is away, or was promised every byte.
+    pub fn set_dear(&self, is_dear: bool) {
+        self.seat.is_dear.set(is_dear);
+        self.seat.took_at.set(Instant::now());
     }
 
     /// Waits for what comes next.
@@ -407,6 +422,19 @@ mod tests {
         assert!(kept.patience(long_ago, long_ago + STALL_MAX).is_some(), "it took a piece meanwhile");
         drop(slow);
         assert!(poll_now(kept.room()).is_some(), "one that has left is waited for");
+    }
+
+    #[tokio::test]
+    async fn one_that_is_dear_is_waited_for_until_it_is_not_any_more() {
+        let kept = kept(&Rc::default());
+        let listener = kept.listen(0).unwrap();
+        listener.set_dear(true);
+        fill_up(&kept, || {});
+        let since = Instant::now();
+        assert!(kept.patience(since, since + 1000 * STALL_MAX).is_some());
+        listener.set_dear(false);
+        assert!(kept.patience(since, Instant::now() + STALL_MAX).is_none());
+        assert_eq!(poll_now(listener.next()), Some(Next::LetGo));
     }
 
     #[test]

@@ -54,6 +54,10 @@ pub async fn renew(session: &Session, claimed: &Claimed, order: Renew) -> Outcom
     let entropy = Entropy::parse(&order.entropy)?;
     let _one_at_a_time = agent.renewing.lock().await;
     session.change_token(claimed, order.token.clone())?;
+    if order.kind != RenewKind::Wake {
+        // Whoever waits, waits for the sandbox it was copied from.
+        agent.parting.forget_all();
+    }
     let mut notes = Notes::default();
     let is_machine = claimed.sandbox.root.is_machine() && init::is_first_process();
     let clock_stepped_ms = if is_machine { clock::set(order.wall_ms, &mut notes) } else { 0 };

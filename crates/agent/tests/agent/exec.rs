@@ -194,7 +194,7 @@ fn a_command_parts_from_its_stream_before_a_pause_and_goes_on_without_it() {
     let script = "echo begun; until test -e go; do sleep 0.01; done; echo on | tee done";
     let stream = client.open(&Request::Exec(shell(script)));
     while !matches!(client.next(stream), Body::Data(..)) {}
-    let pause = client.open(&Request::Pause);
+    let pause = client.open(&Request::Pause { rejoinable: false });
     let (_, _, _, outcome) = client.collect(stream);
     assert_eq!(outcome.unwrap_err().code, ErrorCode::Cancelled);
     assert_eq!(client.collect(pause).3, Ok(Done::Nothing));

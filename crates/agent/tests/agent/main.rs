@@ -11,6 +11,7 @@ mod greeting;
 mod harness;
 mod limits;
 mod operations;
+mod partings;
 mod processes;
 mod renewals;
 mod terminals;

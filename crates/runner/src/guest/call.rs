@@ -160,11 +160,23 @@ impl GuestSender {
     }
 }
 
-impl Drop for GuestSender {
-    fn drop(&mut self) {
+impl GuestSender {
+    /// Whether anything may be sent, still.
+    pub fn takes_input(&self) -> bool {
+        self.input == Input::Open
+    }
+
+    /// Says that nothing more will be sent. Input without its end cancels the call.
+    pub fn close(&mut self) {
         if self.input == Input::Open {
             self.cancel();
         }
+    }
+}
+
+impl Drop for GuestSender {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

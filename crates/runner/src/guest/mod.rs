@@ -21,6 +21,7 @@ mod inbox;
 mod lane;
 mod outbox;
 pub mod relay;
+mod sent;
 mod shared;
 #[cfg(test)]
 mod tests;

@@ -1,24 +1,29 @@
 //! A call relayed for somebody else: frames come as a request body and leave
 //! as the body of the answer, both at once ([`wire::node::GUEST_CONTENT_TYPE`]).
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, Stream};
 use serde::Serialize;
+use tokio::sync::mpsc;
 use wire::guest::frame::{Body, Frame};
-use wire::guest::{Error, ErrorCode, Outcome};
+use wire::guest::part::{Parted, Rejoin};
+use wire::guest::{Done, Error, ErrorCode, Outcome, Request};
 use wire::node::GUEST_STREAM;
 
+use super::sent::NextStream;
 use super::upload::{Fault, Upload};
-use super::{Connection, Event, GuestError, GuestReceiver};
+use super::{Cause, Connection, Event, GuestCall, GuestError, GuestReceiver};
 
 /// A piece of the answer is complete at this size, in bytes, or when there is no more to say for now.
 const PIECE_BYTES: usize = 64 * 1024;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type Carrying = Boxed<Result<(), Fault>>;
+type Carrying = Boxed<Result<Infallible, Fault>>;
+type WayBack = Box<dyn Fn() -> Boxed<Option<Connection>> + Send>;
 
 /// Relays one call: `body` is frames from `Open` on, cut into chunks anyhow; the stream is the
 /// answer's frames up to `End`.
@@ -29,12 +34,17 @@ type Carrying = Boxed<Result<(), Fault>>;
 /// makes no sense is answered with an `End` of [`ErrorCode::Invalid`]. When
 /// the connection to the agent breaks, the stream ends with an error and
 /// without an `End`.
-pub fn relay<S, E>(body: S, connection: Connection) -> Relay
+///
+/// A call that is parted from goes on over another connection, when `way_back`
+/// finds one, without a sign of it in the answer; else it has broken.
+pub fn relay<S, E, F>(body: S, connection: Connection, way_back: impl Fn() -> F + Send + 'static) -> Relay
 where
     S: Stream<Item = Result<Bytes, E>> + Send + 'static,
     E: Send + 'static,
+    F: Future<Output = Option<Connection>> + Send + 'static,
 {
-    Relay(Phase::Opening(open(Upload::new(body), connection).boxed()))
+    let way_back = Box::new(move || way_back().boxed());
+    Relay(Phase::Opening(open(Upload::new(body), connection, way_back).boxed()))
 }
 
 /// See [`relay`].
@@ -48,8 +58,12 @@ enum Phase {
 
 struct Open {
     receiver: GuestReceiver,
-    /// None when the body has been read to its end.
-    carrying: Option<Carrying>,
+    carrying: Carrying,
+    /// Where the input goes on.
+    next_streams: mpsc::Sender<NextStream>,
+    way_back: WayBack,
+    /// While it is parted from.
+    returning: Option<Boxed<Result<(GuestCall, u64), GuestError>>>,
 }
 
 /// Why a call was not made.
@@ -60,7 +74,7 @@ enum Refusal {
     Unreachable(GuestError),
 }
 
-async fn open<S, E>(mut upload: Upload<S>, connection: Connection) -> Result<Open, Refusal>
+async fn open<S, E>(mut upload: Upload<S>, connection: Connection, way_back: WayBack) -> Result<Open, Refusal>
 where
     S: Stream<Item = Result<Bytes, E>> + Send + 'static,
     E: Send + 'static,
@@ -73,7 +87,25 @@ where
         other => Refusal::Unreachable(other),
     })?;
     let (sender, receiver) = call.split();
-    Ok(Open { receiver, carrying: Some(upload.carry(sender).boxed()) })
+    let (next_streams, next) = mpsc::channel(1);
+    Ok(Open {
+        receiver,
+        carrying: upload.carry(sender, next).boxed(),
+        next_streams,
+        way_back,
+        returning: None,
+    })
+}
+
+/// Goes on with a call that was parted from. Returns how much of its input was received before.
+async fn come_back(
+    connection: Boxed<Option<Connection>>,
+    parted: Parted,
+) -> Result<(GuestCall, u64), GuestError> {
+    let connection = connection.await.ok_or_else(|| GuestError::broken(Cause::HungUp))?;
+    let Parted { ticket, received, input } = parted;
+    let call = connection.request(&Request::Rejoin(Rejoin { ticket, input })).await?;
+    Ok((call, received))
 }
 
 fn mistake(fault: Fault) -> Error {
@@ -123,12 +155,12 @@ impl Refusal {
 impl Open {
     /// The next piece of the answer, and whether it is the last.
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<(Result<Bytes, GuestError>, bool)> {
-        if let Some(fault) = self.poll_carrying(cx) {
+        if let Poll::Ready(Err(fault)) = self.carrying.as_mut().poll(cx) {
             return Poll::Ready((Ok(end(mistake(fault))), true));
         }
         let mut piece = BytesMut::new();
         while piece.len() < PIECE_BYTES {
-            match self.receiver.poll_next(cx) {
+            match self.poll_event(cx) {
                 Poll::Ready(Ok(event)) => {
                     let last = matches!(event, Event::End(_));
                     encode(event, &mut piece);
@@ -145,15 +177,32 @@ impl Open {
         Poll::Ready((Ok(piece.freeze()), false))
     }
 
-    /// Moves the input on as far as it goes now.
-    fn poll_carrying(&mut self, cx: &mut Context<'_>) -> Option<Fault> {
-        match self.carrying.as_mut()?.as_mut().poll(cx) {
-            Poll::Pending => None,
-            Poll::Ready(result) => {
-                self.carrying = None;
-                result.err()
+    /// What the agent says next, over whichever connection.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event, GuestError>> {
+        loop {
+            if let Some(returning) = &mut self.returning {
+                let returned = ready!(returning.as_mut().poll(cx));
+                // An error is met again.
+                let stuck =
+                    returned.as_ref().err().map(|error| std::future::ready(Err(error.clone())).boxed());
+                self.returning = stuck;
+                let (call, received) = returned?;
+                self.go_on(call, received);
+            }
+            match ready!(self.receiver.poll_next(cx))? {
+                Event::End(Ok(Done::Parted(parted))) => {
+                    self.returning = Some(come_back((self.way_back)(), parted).boxed());
+                }
+                event => return Poll::Ready(Ok(event)),
             }
         }
+    }
+
+    fn go_on(&mut self, call: GuestCall, received: u64) {
+        let (sender, receiver) = call.split();
+        self.receiver = receiver;
+        // There is room: whoever carries the input takes each before it can be parted from again.
+        let _ = self.next_streams.try_send(NextStream { sender, received });
     }
 }
 

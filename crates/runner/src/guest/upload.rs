@@ -1,14 +1,17 @@
 //! The request body of a relayed call: chunks of bytes, cut anyhow, that are frames.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc;
 use wire::guest::Request;
 use wire::guest::frame::{Body, Channel, Frame};
 use wire::node::GUEST_STREAM;
 
-use super::{GuestError, GuestSender};
+use super::GuestSender;
+use super::sent::{NextStream, Sent};
 
 /// See the module.
 pub(super) struct Upload<S> {
@@ -42,30 +45,41 @@ where
         }
     }
 
-    /// Carries the rest to the agent, until the body ends.
+    /// Carries the rest to the agent, and on to the streams that the call is gone on with in, for as long as it is driven.
     ///
     /// Whatever keeps the input from being complete cancels the call.
-    pub(super) async fn carry(mut self, mut sender: GuestSender) -> Result<(), Fault> {
+    pub(super) async fn carry(
+        mut self,
+        mut sender: GuestSender,
+        mut next_streams: mpsc::Receiver<NextStream>,
+    ) -> Result<Infallible, Fault> {
+        let mut sent = Sent::default();
+        let (mut is_over, mut is_cancelled) = (false, false);
         loop {
-            match self.next().await {
-                Ok(Some(Body::Data(Channel::Stdin, bytes))) => match sender.send(bytes).await {
-                    // A process that ended early does not want the rest: it is read and dropped.
-                    Ok(()) | Err(GuestError::Over) => {}
-                    Err(GuestError::TakesNoInput) => {
-                        return Err(Fault::Malformed("data was sent where none is taken".into()));
-                    }
-                    // The receiver sees the same, and says so.
-                    Err(_) => return Ok(()),
-                },
-                Ok(Some(Body::Eof(Channel::Stdin))) => sender.eof(),
-                Ok(Some(Body::Cancel)) | Err(Fault::BrokeOff) => {
-                    sender.cancel();
-                    return Ok(());
+            if is_cancelled {
+                sender.cancel();
+            } else if is_over {
+                // Input that stops before its Eof cancels; a call that takes none goes on.
+                sender.close();
+            }
+            let frame = tokio::select! {
+                biased;
+                Some(next) = next_streams.recv() => {
+                    sender = next.sender;
+                    sent.again(&mut sender, next.received).await?;
+                    continue;
                 }
+                frame = self.next(), if !is_over => frame,
+                else => return std::future::pending().await,
+            };
+            match frame {
+                Ok(Some(Body::Data(Channel::Stdin, bytes))) => sent.send(&mut sender, bytes).await?,
+                Ok(Some(Body::Eof(Channel::Stdin))) => sent.eof(&mut sender),
+                Ok(Some(Body::Cancel)) | Err(Fault::BrokeOff) => (is_over, is_cancelled) = (true, true),
                 Ok(Some(_)) => {
                     return Err(Fault::Malformed("only Data, Eof and Cancel may follow Open".into()));
                 }
-                Ok(None) => return Ok(()),
+                Ok(None) => is_over = true,
                 Err(malformed) => return Err(malformed),
             }
         }

@@ -95,7 +95,7 @@ async fn part(connection: &Connection, talk: &Talk) -> Result<(), NodeError> {
     let _ = tokio::time::timeout(DRAIN_BOUND, talk.alone()).await;
     let parting = async {
         // An older agent does not know the request: there, what waits for a stream ends with it.
-        let parted = connection.ask(&Request::Pause).await;
+        let parted = connection.ask(&Request::Pause { rejoinable: true }).await;
         tracing::debug!(?parted, "parting from the agent");
         connection.finish().await;
     };

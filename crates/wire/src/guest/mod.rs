@@ -33,6 +33,7 @@ pub mod boot;
 pub mod bundle;
 pub mod file;
 pub mod frame;
+pub mod part;
 pub mod process;
 pub mod pty;
 pub mod renew;
@@ -44,6 +45,7 @@ use serde::{Deserialize, Serialize};
 
 use self::boot::{Boot, Booted};
 use self::file::{FileCall, FileInfo, Walk};
+use self::part::{Parted, Rejoin};
 use self::process::{ProcessCall, ProcessInfo};
 use self::pty::{PtyCall, PtyInfo};
 use self::renew::{Renew, Renewed};
@@ -163,9 +165,16 @@ pub enum Request {
     Boot(Boot),
     /// Who the sandbox's user is. Ends with [`Done::Whoami`].
     Whoami,
-    /// The machine is about to be stopped for a while. Processes that would be killed with their streams go on without them,
-    /// and those streams end with [`ErrorCode::Cancelled`]. Ends with [`Done::Nothing`].
-    Pause,
+    /// The machine is about to be stopped for a while. Processes that would be killed with their streams go on without them.
+    /// Ends with [`Done::Nothing`], after the streams it has ended.
+    Pause {
+        /// True: those streams, and all that listen to processes, end with [`Done::Parted`]. False: those alone, with
+        /// [`ErrorCode::Cancelled`].
+        #[serde(default)]
+        rejoinable: bool,
+    },
+    /// Goes on with a stream that was parted from. Ends as that would have, or with [`ErrorCode::Cancelled`] if it is too late.
+    Rejoin(Rejoin),
     /// The machine goes on from a checkpoint: it gets a token, names and randomness that nobody else has. Comes first on a new
     /// connection. Ends with [`Done::Renewed`].
     Renew(Renew),
@@ -183,7 +192,8 @@ impl Request {
             Request::Pty(call) => matches!(call, PtyCall::Attach { .. }),
             Request::ReadFile(_) | Request::ReadFiles { .. } | Request::File(_) | Request::Walk(_) => false,
             Request::Watch(_) | Request::Boot(_) | Request::Whoami => false,
-            Request::Pause | Request::Renew(_) | Request::Status => false,
+            Request::Rejoin(rejoin) => rejoin.input,
+            Request::Pause { .. } | Request::Renew(_) | Request::Status => false,
         }
     }
 }
@@ -352,6 +362,8 @@ pub enum Done {
     Booted(Booted),
     /// The sandbox's user.
     Whoami(Whoami),
+    /// The stream is gone on with in another one.
+    Parted(Parted),
     /// It has its own token, names and randomness.
     Renewed(Renewed),
     /// The inside, as the agent sees it.

@@ -2,17 +2,19 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 use wire::guest::frame::DATA_BYTES_MAX;
+use wire::guest::part::{Parted, Rejoin};
 use wire::guest::{ErrorCode, Outcome};
 use wire::node::GUEST_STREAM;
 
 use super::peer::json;
 use super::*;
-use crate::guest::relay::{Relay, relay};
+use crate::guest::relay::{self, Relay};
 
 type Chunk = Result<Bytes, &'static str>;
 
@@ -38,6 +40,14 @@ fn fed() -> (mpsc::UnboundedSender<Chunk>, Pin<Box<dyn Stream<Item = Chunk> + Se
 
 fn whole(bytes: Bytes) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
     stream::iter([Ok(bytes)])
+}
+
+/// Without a way back.
+fn relay<E: Send + 'static>(
+    body: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+    connection: Connection,
+) -> Relay {
+    relay::relay(body, connection, async || None)
 }
 
 /// The frames of an answer, up to its end or its error.
@@ -209,4 +219,153 @@ async fn input_for_a_process_that_ended_is_read_and_dropped() {
     };
     let (frames, ()) = tokio::join!(answer(relay(chunks, connection)), ending);
     assert_eq!(frames.unwrap(), [Body::End(json(&exited(0)))]);
+}
+
+fn said(bytes: &'static [u8]) -> Body {
+    Body::Data(Channel::Stdout, Bytes::from_static(bytes))
+}
+
+fn parted(received: u64, input: bool) -> Outcome {
+    Ok(Done::Parted(Parted { ticket: 7, received, input }))
+}
+
+/// What a node asks when it has come back.
+fn rejoin(input: bool) -> Body {
+    open(&Request::Rejoin(Rejoin { ticket: 7, input }))
+}
+
+/// A relay whose way back leads to whatever connections are sent.
+fn on_the_way(
+    body: impl Stream<Item = Chunk> + Send + 'static,
+    connection: Connection,
+) -> (mpsc::UnboundedSender<Connection>, Relay) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
+    let way_back = move || {
+        let receiver = receiver.clone();
+        async move { receiver.lock().await.recv().await }
+    };
+    (sender, relay::relay(body, connection, way_back))
+}
+
+#[tokio::test]
+async fn a_call_that_is_parted_from_goes_on_over_the_next_connection_without_a_sign() {
+    let (mut peer, connection) = Peer::connected().await;
+    let (body, chunks) = fed();
+    body.send(Ok(encoded([open(&exec(false))]))).unwrap();
+    let (connections, relayed) = on_the_way(chunks, connection);
+    let parting = async {
+        for word in [&b"one"[..], b"two", b"three"] {
+            let stream = peer.opened().await;
+            peer.say(stream, Body::Data(Channel::Stdout, Bytes::from_static(word))).await;
+            peer.end(stream, &parted(0, false)).await;
+            let (next, connection) = Peer::connected().await;
+            peer = next;
+            connections.send(connection).unwrap();
+        }
+        let stream = peer.opened().await;
+        peer.end(stream, &exited(3)).await;
+    };
+    let (frames, ()) = tokio::join!(answer(relayed), parting);
+    assert_eq!(frames.unwrap(), [said(b"one"), said(b"two"), said(b"three"), Body::End(json(&exited(3)))]);
+}
+
+#[tokio::test]
+async fn input_that_was_not_received_is_sent_again_and_what_comes_later_follows() {
+    let (mut peer, connection) = Peer::connected().await;
+    let (body, chunks) = fed();
+    body.send(Ok(encoded([open(&exec(true)), stdin(b"abc"), stdin(b"defg")]))).unwrap();
+    let (connections, relayed) = on_the_way(chunks, connection);
+    let parting = async {
+        let stream = peer.opened().await;
+        assert_eq!((peer.next().await.body, peer.next().await.body), (stdin(b"abc"), stdin(b"defg")));
+        peer.end(stream, &parted(4, true)).await;
+        // Sent while nobody is there.
+        body.send(Ok(encoded([stdin(b"hi")]))).unwrap();
+        let (mut peer, connection) = Peer::connected().await;
+        connections.send(connection).unwrap();
+        assert_eq!(peer.next().await.body, rejoin(true));
+        let mut input = Vec::new();
+        while input.len() < 5 {
+            let Body::Data(Channel::Stdin, bytes) = peer.next().await.body else { panic!("no data") };
+            input.extend_from_slice(&bytes);
+        }
+        assert_eq!(input, b"efghi");
+        peer.end(stream, &parted(3, true)).await;
+        let (mut peer, connection) = Peer::connected().await;
+        connections.send(connection).unwrap();
+        assert_eq!(peer.next().await.body, rejoin(true));
+        assert_eq!(peer.next().await.body, stdin(b"hi"));
+        body.send(Ok(encoded([Body::Eof(Channel::Stdin)]))).unwrap();
+        assert_eq!(peer.next().await.body, Body::Eof(Channel::Stdin));
+        peer.end(stream, &exited(0)).await;
+        peer
+    };
+    let (frames, _peer) = tokio::join!(answer(relayed), parting);
+    assert_eq!(frames.unwrap(), [Body::End(json(&exited(0)))]);
+}
+
+#[tokio::test]
+async fn an_end_of_input_that_was_not_received_is_said_again_and_one_that_was_is_not() {
+    for input in [true, false] {
+        let (mut peer, connection) = Peer::connected().await;
+        let whole = whole_body(encoded([open(&exec(true)), stdin(b"abc"), Body::Eof(Channel::Stdin)]));
+        let (connections, relayed) = on_the_way(whole, connection);
+        let parting = async {
+            let stream = peer.opened().await;
+            assert_eq!(
+                (peer.next().await.body, peer.next().await.body),
+                (stdin(b"abc"), Body::Eof(Channel::Stdin))
+            );
+            peer.end(stream, &parted(3, input)).await;
+            let (mut peer, connection) = Peer::connected().await;
+            connections.send(connection).unwrap();
+            assert_eq!(peer.next().await.body, rejoin(input));
+            if input {
+                assert_eq!(peer.next().await.body, Body::Eof(Channel::Stdin));
+            }
+            peer.end(stream, &exited(0)).await;
+            peer
+        };
+        let (frames, _peer) = tokio::join!(answer(relayed), parting);
+        assert_eq!(frames.unwrap(), [Body::End(json(&exited(0)))]);
+    }
+}
+
+fn whole_body(bytes: Bytes) -> impl Stream<Item = Chunk> + Send {
+    stream::iter([Ok(bytes)])
+}
+
+#[tokio::test]
+async fn an_agent_that_miscounts_its_input_ends_the_call() {
+    let (mut peer, connection) = Peer::connected().await;
+    let (body, chunks) = fed();
+    body.send(Ok(encoded([open(&exec(true)), stdin(b"abc")]))).unwrap();
+    let (connections, relayed) = on_the_way(chunks, connection);
+    let lying = async {
+        let stream = peer.opened().await;
+        assert_eq!(peer.next().await.body, stdin(b"abc"));
+        peer.end(stream, &parted(4, true)).await;
+        let (peer, connection) = Peer::connected().await;
+        connections.send(connection).unwrap();
+        peer
+    };
+    let (frames, _peer) = tokio::join!(answer(relayed), lying);
+    assert!(ended_invalid(&frames.unwrap()).contains("4 bytes of 3"));
+}
+
+#[tokio::test]
+async fn one_that_nobody_comes_back_to_has_broken_behind_its_last_words() {
+    let (mut peer, connection) = Peer::connected().await;
+    let mut relayed = relay(whole(encoded([open(&exec(false))])), connection);
+    let parting = async {
+        let stream = peer.opened().await;
+        peer.say(stream, said(b"half")).await;
+        peer.end(stream, &parted(0, false)).await;
+        peer
+    };
+    let (first, _peer) = tokio::join!(relayed.next(), parting);
+    assert_eq!(first.unwrap().unwrap(), encoded([said(b"half")]));
+    assert!(matches!(within(relayed.next()).await, Some(Err(GuestError::Broken(_)))));
+    assert!(within(relayed.next()).await.is_none());
 }
