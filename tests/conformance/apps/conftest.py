@@ -8,6 +8,7 @@ import time
 
 import httpx
 import pytest
+import websockets.sync.client
 
 import packages
 
@@ -17,6 +18,7 @@ CA = os.environ["SSL_CERT_FILE"]
 HOME = "/home/user"
 # An app may take so long to start, on a machine that has other things to do.
 STARTED_SECONDS_MAX = 60
+SOCKET_ATTEMPTS_MAX = 3
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +115,17 @@ class App:
 
     def client(self):
         return httpx.Client(base_url=self.url, headers=self.headers, proxy=self.proxy, verify=trust(), timeout=60)
+
+
+def connect_socket(url, **how):
+    """A WebSocket over TLS. The library reads and writes in two threads, for which OpenSSL's connections are not made: while
+    the first tickets of a session come, a request gets lost now and then."""
+    for attempt in range(SOCKET_ATTEMPTS_MAX):
+        try:
+            return websockets.sync.client.connect(url, ssl=trust(), **how)
+        except TimeoutError:
+            if attempt + 1 == SOCKET_ATTEMPTS_MAX:
+                raise
 
 
 def trust():

@@ -1,16 +1,15 @@
 """FastAPI on uvicorn, asked by httpx and websockets."""
 
 import pytest
-import websockets.sync.client
 from websockets.exceptions import ConnectionClosed
 
-from conftest import trust
+from conftest import connect_socket
 
 
 def connect(web, **how):
     url = f"wss://{web.host}/socket"
-    how = {"additional_headers": web.headers, "proxy": web.proxy, "ssl": trust(), "max_size": None, **how}
-    return websockets.sync.client.connect(url, **how)
+    how = {"additional_headers": web.headers, "proxy": web.proxy, "max_size": None, **how}
+    return connect_socket(url, **how)
 
 
 def test_the_app_knows_by_which_address_it_is_asked(web):

@@ -3,9 +3,7 @@
 import json
 import re
 
-import websockets.sync.client
-
-from conftest import trust
+from conftest import connect_socket
 
 
 def test_a_changed_file_is_told_to_whoever_listens(vite, sandbox):
@@ -14,8 +12,8 @@ def test_a_changed_file_is_told_to_whoever_listens(vite, sandbox):
         assert "/@vite/client" in client.get("/").text
         assert "note.js" in client.get("/main.js").text and client.get("/note.js").status_code == 200
         token = re.search(r'wsToken = "([^"]+)"', client.get("/@vite/client").text)[1]
-    how = {"subprotocols": ["vite-hmr"], "additional_headers": vite.headers, "proxy": vite.proxy, "ssl": trust()}
-    with websockets.sync.client.connect(f"wss://{vite.host}/?token={token}", **how) as socket:
+    how = {"subprotocols": ["vite-hmr"], "additional_headers": vite.headers, "proxy": vite.proxy}
+    with connect_socket(f"wss://{vite.host}/?token={token}", **how) as socket:
         assert json.loads(socket.recv(timeout=60)) == {"type": "connected"}
         sandbox.write("site/note.js", 'export const note = "as it is now";\n')
         told = json.loads(socket.recv(timeout=60))

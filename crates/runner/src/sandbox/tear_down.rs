@@ -13,6 +13,9 @@ use wire::causes::chain;
 /// Between two attempts to take down what would not go: doubled each time, up to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
+/// A store that does not answer holds nobody up for longer.
+const FORGET_WAIT: Duration = Duration::from_secs(2);
+
 /// Takes down what an earlier process left, a few sandboxes at a time.
 pub(super) async fn bury(node: Arc<Node>, id: SandboxId, kept: Option<Root>) -> Event {
     // The semaphore is never closed, so an error cannot happen; without a permit it is merely sooner.
@@ -40,9 +43,14 @@ pub(super) async fn tear_down(node: Arc<Node>, id: SandboxId, kept: Option<Root>
 /// sandbox stays for it.
 pub(super) async fn forget(node: &Node, id: &SandboxId, kept: Option<Root>) {
     let Some(root) = kept else { return };
-    if let Err(error) = node.vault.remove(root).await {
-        tracing::warn!(sandbox = %id, %root, error = error.message, "what was kept of it goes with the next pruning");
-    }
+    let (vault, id) = (node.vault.clone(), id.clone());
+    let forgetting = tokio::spawn(async move {
+        if let Err(error) = vault.remove(root).await {
+            tracing::warn!(sandbox = %id, %root, error = error.message, "what was kept of it goes with the next pruning");
+        }
+    });
+    // It goes on by itself.
+    let _ = tokio::time::timeout(FORGET_WAIT, forgetting).await;
 }
 
 /// None before the first attempt, then ever longer ones.

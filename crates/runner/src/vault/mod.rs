@@ -105,11 +105,11 @@ impl Vault {
     }
 
     /// Leaves these files where [`Vault::fetch`] finds them, for a while.
-    pub(crate) fn leave(self: &Arc<Self>, root: Root, files: Arc<Files>) {
-        let shared = self.shared(root);
+    pub(crate) async fn leave(&self, root: Root, files: Arc<Files>) {
+        *self.shared(root).lock().await = Arc::downgrade(&files);
         tokio::spawn(async move {
-            *shared.lock().await = Arc::downgrade(&files);
             tokio::time::sleep(FRESH).await;
+            drop(files);
         });
     }
 

@@ -40,7 +40,7 @@ impl Task {
     pub(super) async fn end_with(&mut self, captured: Captured) -> Event {
         let taken = captured.kept.map(|(root, bytes)| TakenSnapshot { root, bytes });
         if let Some(taken) = &taken {
-            self.node.vault.leave(taken.root, captured.files);
+            self.node.vault.leave(taken.root, captured.files).await;
             self.record.leaves = Some(taken.root);
         }
         let ended = self.apply(Event::Delete(Reason::Deleted)).await;
@@ -79,7 +79,7 @@ impl Task {
 
 async fn store(node: Arc<Node>, record: Record, files: Arc<Files>) -> Result<TakenSnapshot, NodeError> {
     let (root, bytes): (Root, u64) = node.vault.keep(&files, about(&node, &record)).await?;
-    node.vault.leave(root, files);
+    node.vault.leave(root, files).await;
     node.faults.reached(STORED).await;
     Ok(TakenSnapshot { root, bytes })
 }
