@@ -26,6 +26,8 @@ EXAMPLES = 20
 # Then whatever was not asked yet is asked once, so that a slow machine has an end in sight.
 TOTAL_SECONDS_MAX = 120
 ANSWER_SECONDS_MAX = 60
+# Copies of one sandbox that are made at once.
+FORKS_MAX = 2
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -87,6 +89,18 @@ def keep_at_home(case):
         case.body = {**body, "dry_run": True}
 
 
+    if case.operation.path.endswith("/fork") and isinstance(case.body, dict) and isinstance(case.body.get("count"), int):
+        case.body = {**case.body, "count": min(case.body["count"], FORKS_MAX)}
+
+
+def take_away(case, answer, target):
+    """What was made of others goes at once: there is room for so many."""
+    if answer.status_code == 201 and case.operation.path.endswith(("/fork", "/snapshot/restore")):
+        made = answer.json()
+        for item in made.get("items", [made]):
+            target.http.delete(f"/v1/sandbox/{item['id']}")
+
+
 def is_endless(case):
     answers = case.operation.definition.raw["responses"].values()
     return any(ENDLESS in answer.get("content", {}) for answer in answers)
@@ -110,4 +124,5 @@ def test_answers_are_as_described(case, target):
     if is_late(case):
         return
     answer = case.call(headers={"authorization": KEY}, timeout=ANSWER_SECONDS_MAX)
+    take_away(case, answer, target)
     case.validate_response(answer, checks=CHECKS, headers={"authorization": KEY})
