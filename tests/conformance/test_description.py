@@ -94,8 +94,9 @@ def keep_at_home(case):
 
 
 def take_away(case, answer, target):
-    """What was made of others goes at once: there is room for so many."""
-    if answer.status_code == 201 and case.operation.path.endswith(("/fork", "/snapshot/restore")):
+    """Sandboxes that were made go at once: there is room for so many."""
+    makes = ("/v1/sandbox", "/v1/sandbox/", "/v1/snapshot/restore", "/v1/sandbox/{sandbox_id}/fork")
+    if answer.status_code == 201 and case.operation.path in makes:
         made = answer.json()
         for item in made.get("items", [made]):
             target.http.delete(f"/v1/sandbox/{item['id']}")

@@ -316,7 +316,6 @@ pub async fn a_pause_that_fails_at_any_step_leaves_it_running(lab: Builder) {
         }
         counted(&lab, &id, before + 10).await;
         assert_eq!(shown(&lab, &id).await["state"], "running");
-        assert_eq!(kept(&lab), 0);
     }
     assert_eq!(pause(&lab, &id).await["state"], "paused");
     lab.end().await;
