@@ -125,7 +125,7 @@ fn pause() -> Operation {
     of_one(post("/v1/sandbox/{sandbox_id}/pause", "pause_sandbox", "Pause a sandbox"))
         .says("Its memory, its processes and its files are kept, and it takes no compute: it counts for no limit of running sandboxes. Answers when that is durable; a pause that takes long is answered with `201` and spaces, as by `execute`.")
         .says("Any request that needs the inside wakes it: for processes, files or terminals. It is answered as if the sandbox had run, only later; looking at it, listing and deleting do not wake it. A wake for which there is no room is refused with `429` or `503` and `Retry-After`, and the sandbox stays paused. Its time begins anew when it wakes.")
-        .says("Requests under way are given a moment to end. What still waits is cut off with `409`, `sandbox_paused`, but a command goes on when the sandbox wakes, and one with an id can be attached to again. Connections to the outside are closed.")
+        .says("Requests under way are given a moment to end. Who waits for a command by `execute` or `stream` is answered when it has ended, after the wake; that it is waited for wakes nothing, and has an end. Other requests that still wait, for files, watches and terminals, are cut off with `409`, `sandbox_paused`. Connections to the outside are closed.")
         .answers(201, "It is paused.", &Sandbox { state: State::Paused, timeout_at: None, ..sandbox() })
         .fails(&[NotFound, Conflict, BadGateway, Unavailable, TimedOut])
 }
