@@ -62,7 +62,7 @@ pub fn stacks(pid: Pid) -> String {
 /// Something that is there because of a site.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Trace {
-    /// `process`, `cgroup`, `mount`, `loop`, `file`, `record`, `paused`.
+    /// `process`, `cgroup`, `mount`, `loop`, `file`, `record`.
     pub kind: &'static str,
     /// What it is called.
     pub name: String,
@@ -77,7 +77,6 @@ pub fn traces(site: &Site) -> Vec<Trace> {
     traces.extend(loops(&data));
     traces.extend(files(&data, &run));
     traces.extend(records(&data));
-    traces.extend(paused(&data));
     traces.sort();
     traces
 }
@@ -174,12 +173,6 @@ fn files(data: &Path, run: &Path) -> Vec<Trace> {
 fn records(data: &Path) -> Vec<Trace> {
     let records = entries(data.join("node/records")).into_iter();
     records.map(|path| Trace { kind: "record", name: path.display().to_string() }).collect()
-}
-
-/// What a node keeps of sandboxes that are paused.
-fn paused(data: &Path) -> Vec<Trace> {
-    let paused = entries(data.join("node/paused")).into_iter();
-    paused.map(|path| Trace { kind: "paused", name: path.display().to_string() }).collect()
 }
 
 fn is_draft(path: &Path) -> bool {

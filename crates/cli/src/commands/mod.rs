@@ -9,6 +9,7 @@ pub mod key;
 mod paging;
 pub mod process;
 mod pruned;
+mod removal;
 pub mod run;
 pub mod sandbox;
 pub mod snapshot;

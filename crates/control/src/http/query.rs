@@ -49,6 +49,16 @@ impl Query {
         self.read(name, &wanted, |text| u32::from_str(text).ok().filter(|number| range.contains(number)))
     }
 
+    /// Whether a list is wanted with its first end first; the last, unless it is said.
+    pub fn ascending(&mut self) -> bool {
+        let ascending = self.read("order-by", "asc or desc", |text| match text {
+            "asc" => Some(true),
+            "desc" => Some(false),
+            _ => None,
+        });
+        ascending.unwrap_or(false)
+    }
+
     /// Which part of a list is wanted.
     pub fn paging(&mut self) -> Paging {
         let page = self.number("page", 1..=PAGE_MAX).unwrap_or(1);

@@ -270,14 +270,10 @@ fn page(mut query: Query) -> Result<Page> {
         "state" => Some(true),
         _ => None,
     });
-    let ascending = query.read("order-by", "asc or desc", |text| match text {
-        "asc" => Some(true),
-        "desc" => Some(false),
-        _ => None,
-    });
+    let ascending = query.ascending();
     let paging = query.paging();
     query.finish()?;
-    let sort = match (by_state.unwrap_or(false), ascending.unwrap_or(false)) {
+    let sort = match (by_state.unwrap_or(false), ascending) {
         (false, true) => Sort::CreatedAsc,
         (false, false) => Sort::CreatedDesc,
         (true, true) => Sort::StateAsc,

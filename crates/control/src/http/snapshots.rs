@@ -138,14 +138,10 @@ fn page(mut query: Query) -> Result<SnapshotPage> {
         "template_id" => Some(true),
         _ => None,
     });
-    let ascending = query.read("order-by", "asc or desc", |text| match text {
-        "asc" => Some(true),
-        "desc" => Some(false),
-        _ => None,
-    });
+    let ascending = query.ascending();
     let paging = query.paging();
     query.finish()?;
-    let sort = match (by_template.unwrap_or(false), ascending.unwrap_or(false)) {
+    let sort = match (by_template.unwrap_or(false), ascending) {
         (false, true) => SnapshotSort::CreatedAsc,
         (false, false) => SnapshotSort::CreatedDesc,
         (true, true) => SnapshotSort::TemplateAsc,

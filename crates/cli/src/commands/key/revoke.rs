@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use crate::client::{Ask, Session, encoded, report};
-use crate::output::print;
+use crate::client::{Ask, Session, encoded};
+use crate::commands::removal;
 
 /// Revokes keys, and prints the ids of those that open nothing any more. It holds from the next request on.
 #[derive(Debug, Args)]
@@ -18,14 +18,9 @@ pub struct Revoke {
 
 impl Ask for Revoke {
     async fn ask(self, session: &Session) -> Result<ExitCode> {
-        let mut code = ExitCode::SUCCESS;
-        for id in &self.ids {
-            match session.client.delete(&format!("/v1/key/{}", encoded(id))).await {
-                Ok(()) if session.output.is_json() => {}
-                Ok(()) => print(id)?,
-                Err(error) => code = report(&error.context(id.clone()), 1),
-            }
-        }
-        Ok(code)
+        removal::each(session, &self.ids, async |id| {
+            session.client.delete(&format!("/v1/key/{}", encoded(id))).await
+        })
+        .await
     }
 }

@@ -7,8 +7,7 @@ use clap::Args;
 use jiff::Timestamp;
 use wire::public::snapshot::SnapshotList;
 
-use super::named::encoded;
-use crate::client::{Ask, Session};
+use crate::client::{Ask, Session, encoded};
 use crate::commands::paging::Paging;
 use crate::output::Object;
 use crate::size::size;

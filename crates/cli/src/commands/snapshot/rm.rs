@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Args;
 
 use super::named::resolve;
-use crate::client::{Ask, Session, report};
-use crate::output::print;
+use crate::client::{Ask, Session};
+use crate::commands::removal;
 
 /// Deletes snapshots, and prints those that are gone. Sandboxes that went on from them are as they were.
 #[derive(Debug, Args)]
@@ -19,18 +19,9 @@ pub struct Rm {
 
 impl Ask for Rm {
     async fn ask(self, session: &Session) -> Result<ExitCode> {
-        let mut code = ExitCode::SUCCESS;
-        for name in &self.names {
-            match delete(session, name).await {
-                Ok(()) if session.output.is_json() => {}
-                Ok(()) => print(name)?,
-                Err(error) => code = report(&error.context(name.clone()), 1),
-            }
-        }
-        Ok(code)
+        removal::each(session, &self.names, async |name| {
+            session.client.delete(&format!("/v1/snapshot/{}", resolve(session, name).await?)).await
+        })
+        .await
     }
-}
-
-async fn delete(session: &Session, name: &str) -> Result<()> {
-    session.client.delete(&format!("/v1/snapshot/{}", resolve(session, name).await?)).await
 }
