@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use testkit::acme::{Pebble, Visit, Zone};
 use testkit::lab::eventually;
 use testkit::server::{Server, Site};
+use tokio::sync::Mutex;
 
 const DOMAIN: &str = "sandbox.example.test";
 /// Below the zone: where the authority looks.
@@ -137,7 +138,8 @@ async fn a_certificate_is_proven_by_a_hook_that_is_asked_to_clean_up() {
     stage.await_cleanup().await;
     let name = format!("_acme-challenge.{DOMAIN}");
     let told = fs::read_to_string(calls).unwrap();
-    assert_eq!(told, [format!("present {name}\n").repeat(2), format!("cleanup {name}\n").repeat(2)].concat());
+    let calls = |verb: &str| told.lines().filter(|line| *line == format!("{verb} {name}")).count();
+    assert!(calls("present") >= 2 && calls("present") == calls("cleanup"), "{told}");
     server.stop();
 }
 
@@ -171,10 +173,11 @@ async fn what_the_authority_says_is_told_and_its_proof_is_taken_back() {
     eventually("the reason is told", async || {
         let log = stage.site.log();
         log.contains("no certificate was issued")
-            && log.contains("for *.sandbox.example.test: No TXT records found")
+            && log.contains("of sandbox.example.test: Error retrieving TXT records")
     })
     .await;
-    assert_eq!(fs::read_to_string(&calls).unwrap(), "present\npresent\ncleanup\ncleanup\n");
+    let told = fs::read_to_string(&calls).unwrap();
+    assert!(told.starts_with("present\npresent\ncleanup\ncleanup\n"), "{told}");
     server.stop();
 }
 
@@ -219,21 +222,22 @@ async fn a_renewal_cuts_no_connection() {
     let stage = Stage::of(zone, pebble);
     let server = stage.serve_with_updates(KEY);
     let root = stage.pebble.root();
-    let mut first = None;
+    let first = Mutex::new(None);
     eventually("the certificate is served", async || {
-        first = visit(&server, &root).await.ok();
-        first.is_some()
+        *first.lock().await = visit(&server, &root).await.ok();
+        first.lock().await.is_some()
     })
     .await;
-    let mut first = first.unwrap();
-    let before = first.ask().await.unwrap();
+    let first = Mutex::new(first.into_inner().unwrap());
+    let before = first.lock().await.ask().await.unwrap();
     assert!(before.starts_with("HTTP/1.1 4"), "{before}");
     eventually("another one is served", async || {
         // It is asked now and then, for a connection that says nothing is closed after a while.
+        let mut first = first.lock().await;
         assert_eq!(first.ask().await.unwrap(), before);
         visit(&server, &root).await.is_ok_and(|visit| visit.certificate() != first.certificate())
     })
     .await;
-    assert_eq!(first.ask().await.unwrap(), before);
+    assert_eq!(first.lock().await.ask().await.unwrap(), before);
     server.stop();
 }

@@ -88,25 +88,26 @@ async fn answer(order: &mut Order) -> Result<(), Trouble> {
 }
 
 async fn ready(order: &mut Order, domain: &str) -> Result<(), Trouble> {
-    let doing = format!("proving that {domain} is ours");
-    match order.poll_ready(&PATIENCE).await {
-        Ok(OrderStatus::Ready) => Ok(()),
-        Ok(_) => Err(Trouble::new(doing, reasons(order).await)),
-        Err(error) => Err(Trouble::new(doing, format!("{} {}", explain(&error), reasons(order).await))),
-    }
+    let why = match order.poll_ready(&PATIENCE).await {
+        Ok(OrderStatus::Ready) => return Ok(()),
+        Ok(status) => format!("the authority gave up: {status:?}"),
+        Err(error) => explain(&error),
+    };
+    let reasons = reasons(order).await;
+    let why = if reasons.is_empty() { why } else { format!("the authority says {}", reasons.join("; ")) };
+    Err(Trouble::new(format!("proving that {domain} is ours"), why))
 }
 
-/// What the authority saw instead of what it wanted.
-async fn reasons(order: &mut Order) -> String {
+/// What the authority saw instead of what it wanted, for each name.
+async fn reasons(order: &mut Order) -> Vec<String> {
     let mut reasons = Vec::new();
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {
         let Ok(state) = authorization.refresh().await else { continue };
-        let problems = state.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
         let name = state.identifier().to_string();
-        reasons.extend(
-            problems.map(|problem| format!("for {name}: {}", problem.detail.as_deref().unwrap_or("?"))),
-        );
+        let problems = state.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
+        let details = problems.filter_map(|problem| problem.detail.as_deref());
+        reasons.extend(details.map(|detail| format!("of {name}: {detail}")));
     }
-    if reasons.is_empty() { "the authority gives no reason".into() } else { reasons.join("; ") }
+    reasons
 }

@@ -17,7 +17,7 @@ const WAIT_LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// When a certificate is to be renewed: after two thirds of its life.
 pub(crate) fn renewal(validity: &Validity) -> Timestamp {
-    validity.until - validity.life() / 3
+    validity.until - SignedDuration::from_secs(validity.life().as_secs() / 3)
 }
 
 /// How long to wait after so many failures in a row. `dice` is any number: half of the wait is left to it, so that those

@@ -28,15 +28,15 @@ impl Validity {
     /// That of a certificate.
     pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let mut whole = Reader(certificate);
-        let mut signed = Reader(Reader(whole.expect(SEQUENCE)?).expect(SEQUENCE)?);
+        let mut signed = Reader(Reader(whole.take(SEQUENCE)?).take(SEQUENCE)?);
         if signed.peek() == Some(VERSION) {
-            signed.expect(VERSION)?;
+            signed.take(VERSION)?;
         }
-        signed.expect(INTEGER)?;
+        signed.take(INTEGER)?;
         // How it was signed, and by whom.
-        signed.expect(SEQUENCE)?;
-        signed.expect(SEQUENCE)?;
-        let mut times = Reader(signed.expect(SEQUENCE)?);
+        signed.take(SEQUENCE)?;
+        signed.take(SEQUENCE)?;
+        let mut times = Reader(signed.take(SEQUENCE)?);
         Some(Self { from: times.time()?, until: times.time()? })
     }
 
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The content of the next value, which is of this kind.
-    fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
+    fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
         let (found, content) = self.next()?;
         (found == tag).then_some(content)
     }

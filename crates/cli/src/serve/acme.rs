@@ -170,7 +170,7 @@ pub fn certificate(layout: &Layout, settings: &Resolved, acme: &Acme) -> PathBuf
 pub fn give_orders(layout: &Layout, settings: &Resolved, acme: &Acme) -> Result<()> {
     let (owner, dir) = (uid(settings), dir(layout, settings, acme));
     let config = config(settings, acme, dir.clone())?;
-    Keeper::new(config.clone())?;
+    Keeper::new(config.clone()).context("the --acme-dns-… settings")?;
     // Its parent is not the process's, so that what is read there by root is where it seems to be.
     make_dir(&layout.acme_dir(), 0o711)?;
     make_dir(&dir, 0o700)?;

@@ -82,8 +82,9 @@ pub struct Settings {
     /// A file with that key, in base64, for HMAC-SHA256.
     #[arg(long, env = "ATOLL_ACME_DNS_KEY_FILE", value_name = "FILE")]
     pub acme_dns_key_file: Option<PathBuf>,
-    /// A program that is called instead, as `PROGRAM present|cleanup NAME VALUE`, adds or removes that TXT record beside
-    /// others of its name, and ends with 0 within 120 s. It runs as the user two after `--service-uid`.
+    /// A program that is called instead, as `PROGRAM present NAME VALUE` to add a TXT record beside others of its name, and
+    /// as `PROGRAM cleanup NAME VALUE` to remove that one; it is to end with 0 within 120 s. It runs as the user two after
+    /// `--service-uid`.
     #[arg(long, env = "ATOLL_ACME_DNS_HOOK", value_name = "PROGRAM")]
     pub acme_dns_hook: Option<PathBuf>,
     /// Seconds until everybody sees a record that is there [default: 30 with a hook, or else 0].
