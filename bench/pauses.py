@@ -3,7 +3,8 @@
 
 A program inside holds so much memory that nobody can compress, and renews all of it before each. In turn:
 
-  pause      `POST …/pause` to its answer: what it is, is durable, and its compute is gone
+  pause      `POST …/pause` to its answer: what it is, is durable, and its compute is gone; and without what its node says
+             that the latter took
   wake       the next command's answer, from asking for it
   snapshot   `POST …/snapshot/create` to its answer; beside it, how long the program inside stood still
   restore    `POST …/snapshot/restore` and the first command's answer, 1, 10 and 50 at once
@@ -17,6 +18,7 @@ import glob
 import json
 import os
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -135,6 +137,14 @@ class Engine:
         subprocess.run(["rm", "-r", image], check=True)
         return (written - began) * 1000, (durable - began) * 1000, restored
 
+    def released(self, sandbox):
+        """How long its node took to give back the compute of a sandbox that is paused."""
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as node:
+            node.connect(f"{os.path.dirname(self.run_dir)}/node.sock")
+            node.sendall(f"GET /v1/sandboxes/{sandbox} HTTP/1.0\r\nhost: node\r\n\r\n".encode())
+            seen = json.loads(node.makefile().read().split("\n\n", 1)[1])
+        return next(step["micros"] / 1000 for step in seen["steps"] if step["step"] == "released")
+
 
 def once(client, engine, sandbox, twin, times, index):
     def note(name, value):
@@ -142,10 +152,9 @@ def once(client, engine, sandbox, twin, times, index):
 
     # Of a twin: a checkpoint that nobody told the agent of cuts its connection in a way that ours do not.
     renew(client, twin)
-    written, durable, bare_restored = engine.checkpoint(twin)
-    note("bare_checkpoint_written", written)
-    note("bare_checkpoint_durable", durable)
-    note("bare_restore", bare_restored)
+    bare = engine.checkpoint(twin)
+    for name, took in zip(("checkpoint_written", "checkpoint_durable", "restore"), bare):
+        note(f"bare_{name}", took)
     renew(client, sandbox)
     taking, snapshot = kit.timed(
         lambda: client.call("POST", f"/v1/sandbox/{sandbox}/snapshot/create", {"name": f"{sandbox}-{index}"}))
@@ -153,7 +162,8 @@ def once(client, engine, sandbox, twin, times, index):
     note("snapshot_source_stood_still", float(shell(client, sandbox, "sleep 0.1; cat longest")))
     renew(client, sandbox)
     pausing, _ = kit.timed(lambda: client.call("POST", f"/v1/sandbox/{sandbox}/pause", {}))
-    note("pause_durable", pausing)
+    note("pause_released", pausing)
+    note("pause_durable", pausing - engine.released(sandbox))
     note("wake_to_first_command", kit.timed(lambda: client.execute(sandbox, "true"))[0])
     restoring, copy = kit.timed(lambda: restored(client, snapshot["name"]))
     note("restore_to_first_command", restoring)

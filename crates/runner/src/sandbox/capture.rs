@@ -1,13 +1,13 @@
 //! Writes down what a sandbox is, and makes it durable; then it goes on, or its compute is given back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::{Exit, Machine};
 use wire::causes::chain;
 use wire::guest::Request;
 use wire::id::SandboxId;
-use wire::node::{NodeError, NodeErrorCode};
+use wire::node::{NodeError, NodeErrorCode, StepTime};
 use wire::snapshot::Root;
 
 use super::dial::dial;
@@ -27,12 +27,14 @@ const DRAIN_BOUND: Duration = Duration::from_millis(500);
 const PART_BOUND: Duration = Duration::from_secs(10);
 /// A machine whose checkpoint failed has so long to be seen to have ended of it.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
-/// Steps between the engine's own: it is written down, and stands still.
+/// Steps between the engine's own: nobody talks to it any more.
+const PARTED: &str = "parted";
+/// … it is written down, and stands still.
 const WRITTEN: &str = "written";
 /// … and it is as durable as it will be.
 const KEPT: &str = "kept";
 /// … and its compute is gone.
-const RELEASED: &str = "released";
+pub(super) const RELEASED: &str = "released";
 
 /// What is to become of a sandbox that is captured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub(super) struct Captured {
     pub(super) files: Arc<Files>,
     /// As it is kept, unless it goes on: then that is still to be done, while it does.
     pub(super) kept: Option<(Root, u64)>,
+    /// How long each step took until it was.
+    pub(super) steps: Vec<StepTime>,
 }
 
 /// Why a sandbox is not captured, and what became of it.
@@ -71,11 +75,12 @@ pub(super) async fn capture(
     aim: Aim,
 ) -> Result<Captured, NotCaptured> {
     let _talking = talk.begin(|| node.engine.wake(&record.id));
+    let mut pace = Pace::begin();
     let captured = async {
-        let files = write(&node, &record, &machine, farewell, &talk).await?;
+        let files = write(&node, &record, &machine, farewell, &talk, &mut pace).await?;
         match aim {
             Aim::GoOn => go_on(&node, &record, files).await,
-            Aim::Pause | Aim::End => keep(&node, &record, files).await,
+            Aim::Pause | Aim::End => keep(&node, &record, files, pace).await,
         }
     };
     let error = match captured.await {
@@ -113,6 +118,7 @@ async fn write(
     machine: &Option<Machine>,
     farewell: Option<Farewell>,
     talk: &Talk,
+    pace: &mut Pace,
 ) -> Result<Files, NodeError> {
     let farewell = match (farewell, machine) {
         (Some(farewell), _) => farewell,
@@ -129,24 +135,46 @@ async fn write(
         exit = ended(machine) => return Err(NodeError::new(NodeErrorCode::EngineFailed, exit.evidence)),
     }
     drop(farewell);
+    pace.step(PARTED);
     let files = node.vault.draft()?;
     let written = node.engine.checkpoint(&record.id, files.dir()).await;
     written.map_err(|error| NodeError::new(NodeErrorCode::EngineFailed, chain(&error)))?;
+    pace.step(WRITTEN);
     reached(node, WRITTEN).await?;
     Ok(files)
 }
 
-async fn keep(node: &Node, record: &Record, files: Files) -> Result<Captured, NodeError> {
+async fn keep(node: &Node, record: &Record, files: Files, mut pace: Pace) -> Result<Captured, NodeError> {
     let files = Arc::new(files);
     let kept = node.vault.keep(&files, about(node, record)).await?;
+    pace.step(KEPT);
     reached(node, KEPT).await?;
-    Ok(Captured { files, kept: Some(kept) })
+    Ok(Captured { files, kept: Some(kept), steps: pace.steps })
 }
 
 async fn go_on(node: &Node, record: &Record, files: Files) -> Result<Captured, NodeError> {
     let went_on = node.engine.resume(&record.id).await;
     went_on.map_err(|error| NodeError::new(NodeErrorCode::EngineFailed, chain(&error)))?;
-    Ok(Captured { files: Arc::new(files), kept: None })
+    Ok(Captured { files: Arc::new(files), kept: None, steps: Vec::new() })
+}
+
+/// How long each step takes.
+struct Pace {
+    since: Instant,
+    steps: Vec<StepTime>,
+}
+
+impl Pace {
+    fn begin() -> Self {
+        Self { since: Instant::now(), steps: Vec::new() }
+    }
+
+    fn step(&mut self, step: &str) {
+        let now = Instant::now();
+        let micros = now.duration_since(self.since).as_micros() as u64;
+        self.steps.push(StepTime { step: step.to_owned(), micros });
+        self.since = now;
+    }
 }
 
 /// A step that tests hold or let fail.

@@ -1,10 +1,10 @@
 //! What a task does for a sandbox that is to be paused, or to run again.
 
-use wire::node::{NodeError, NodeErrorCode, Observed, PauseSandbox, WakeSandbox};
+use wire::node::{NodeError, NodeErrorCode, Observed, PauseSandbox, StepTime, WakeSandbox};
 use wire::sandbox::State;
 
 use super::Task;
-use crate::sandbox::capture::{Aim, Captured, NotCaptured, give_up};
+use crate::sandbox::capture::{Aim, Captured, NotCaptured, RELEASED, give_up};
 use crate::sandbox::handle::{Answer, Sight};
 use crate::sandbox::lifecycle::{CaptureFailure, Event};
 use crate::sandbox::orders::tell;
@@ -44,7 +44,12 @@ impl Task {
         };
         match observed.state {
             State::Running => return told(answer, Ok(self.publish())),
-            State::Paused | State::Unpausing => {}
+            State::Unpausing => {}
+            State::Paused => {
+                if let Some(refusal) = self.orders.why_no_wake(order.generation) {
+                    return told(answer, Err(refusal));
+                }
+            }
             _ => return told(answer, Err(ending(&observed))),
         }
         self.record.spec.timeout_seconds = order.timeout_seconds;
@@ -111,6 +116,7 @@ impl Task {
             let error = NodeError::new(NodeErrorCode::Internal, evidence);
             return Err(give_up(&self.node, &self.record.id, error, None).await);
         }
+        self.steps = captured.steps;
         forget(&self.node, &self.record.id, before).await;
         Ok(())
     }
@@ -142,7 +148,8 @@ impl Task {
 
     /// Whether there is room for what it is. One that is refused runs on, as if nobody had asked.
     pub(super) fn room_to_pause(&self) -> Result<(), NodeError> {
-        self.node.room.check_bytes(self.node.engine.checkpoint_bytes_max(&self.record.id))
+        let bytes = self.node.engine.checkpoint_bytes_max(&self.record.id);
+        self.node.room.check_bytes(bytes.saturating_mul(self.node.vault.copies_on_disk()))
     }
 
     pub(super) fn time_up(&mut self) -> Option<Event> {
@@ -159,10 +166,15 @@ impl Task {
 
     pub(super) fn note(&mut self, event: &Event) {
         match event {
-            Event::Released => self.tear_downs = 0,
+            Event::Released => {
+                self.tear_downs = 0;
+                let micros = self.release_began.elapsed().as_micros() as u64;
+                self.steps.push(StepTime { step: RELEASED.into(), micros });
+            }
             Event::BringUpFailed(evidence) if self.life.state() == State::Unpausing => {
                 let message = format!("the sandbox could not be woken: {evidence}");
-                self.orders.refused(NodeError::new(NodeErrorCode::EngineFailed, message));
+                let refusal = NodeError::new(NodeErrorCode::EngineFailed, message);
+                self.orders.refused_wake(self.record.generation, refusal);
             }
             _ => {}
         }
