@@ -1,6 +1,7 @@
 //! What tests stand on: a whole fleet in one process, a clock they set, and
 //! faults they ask for.
 
+pub mod acme;
 pub mod bins;
 pub mod clock;
 pub mod cloud;

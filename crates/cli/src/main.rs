@@ -71,6 +71,8 @@ enum Role {
     Control { orders: PathBuf },
     /// Leads strangers into sandboxes, as a user of its own.
     Ingress { orders: PathBuf },
+    /// Has certificates issued, as a user of its own.
+    Acme { orders: PathBuf },
     /// Outlives the others: parent of machines, holder of their mounts.
     Launcher {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -106,6 +108,7 @@ fn be(role: Role) -> Result<ExitCode> {
         Role::Node { orders } => multi_threaded(serve::node_role(&orders)).map(|()| ExitCode::SUCCESS),
         Role::Control { orders } => multi_threaded(serve::control_role(&orders)).map(|()| ExitCode::SUCCESS),
         Role::Ingress { orders } => multi_threaded(serve::ingress_role(&orders)).map(|()| ExitCode::SUCCESS),
+        Role::Acme { orders } => single_threaded(serve::acme_role(&orders)).map(|()| ExitCode::SUCCESS),
         Role::Launcher { args } => Ok(engine::launcher::main(args)),
         Role::Unpacker { orders } => Ok(artifact::rootfs::layers::child::main([orders])),
     }

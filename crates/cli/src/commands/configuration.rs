@@ -249,6 +249,11 @@ mod tests {
     const BUCKET: &str = "snapshot_bucket = \"b\"\nsnapshot_endpoint = \"https://s3.test\"\n\
                           snapshot_credentials_file = \"/c\"\nsecrets_key_file = \"/k\"";
 
+    /// What a certificate by ACME needs, by an update and by a hook.
+    const ACME: &str = "domain = \"a.elsewhere.test\"\nacme_accept_terms = true\nacme_dns_rfc2136 = \"ns.test:53\"\n\
+                        acme_dns_key_name = \"k\"\nacme_dns_key_file = \"/k\"";
+    const HOOK: &str = "domain = \"a.elsewhere.test\"\nacme_accept_terms = true";
+
     #[test]
     fn every_setting_can_be_set_in_the_file() {
         let shown = |text: &str| resolve(text).ok().map(|resolved| format!("{resolved:?}"));
@@ -261,6 +266,7 @@ mod tests {
                 "\"127.0.0.1:4321\"",
                 "\"fake\"",
                 "\"elsewhere.test\"",
+                "\"a@elsewhere.test\"",
                 "\"/elsewhere\"",
                 "\"https://elsewhere.test/\"",
                 "[\"elsewhere.test\"]",
@@ -275,7 +281,10 @@ mod tests {
             };
             let of_bucket =
                 BUCKET.lines().filter(|line| key.starts_with("snapshot_") && !line.starts_with(key));
-            let partners = [partner].into_iter().chain(of_bucket).collect::<Vec<_>>().join("\n");
+            let of_acme = if key == "acme_dns_hook" { HOOK } else { ACME };
+            let of_acme = of_acme.lines().filter(|line| key.starts_with("acme_") && !line.starts_with(key));
+            let partners =
+                [partner].into_iter().chain(of_bucket).chain(of_acme).collect::<Vec<_>>().join("\n");
             let without = shown(&partners);
             let mut with = others.iter().filter_map(|value| shown(&format!("{key} = {value}\n{partners}")));
             assert!(with.any(|with| Some(with) != without), "{key} in the file changes nothing");

@@ -44,6 +44,13 @@ pub enum Role {
         /// Who it runs as; `None`: as we do.
         uid: Option<u32>,
     },
+    /// Has certificates issued, as a user of its own.
+    Acme {
+        /// What it is told, as a file.
+        orders: PathBuf,
+        /// Who it runs as; `None`: as we do.
+        uid: Option<u32>,
+    },
 }
 
 impl Role {
@@ -52,6 +59,7 @@ impl Role {
             Self::Node { .. } => "node",
             Self::Control { .. } => "control",
             Self::Ingress { .. } => "ingress",
+            Self::Acme { .. } => "acme",
         }
     }
 
@@ -66,13 +74,23 @@ impl Role {
             Self::Control { orders, listener, service_uid: uid }
             | Self::Ingress { orders, listener, uid } => {
                 let listener = OwnedFd::from(listener.try_clone().context("the listening socket")?);
-                command.args(["role", self.name()]).arg(orders).stdin(Stdio::from(listener)).current_dir("/");
-                if let Some(uid) = uid {
-                    command.uid(*uid).gid(*uid);
-                }
+                command.args(["role", self.name()]).arg(orders).stdin(Stdio::from(listener));
+                become_user(&mut command, *uid);
+            }
+            Self::Acme { orders, uid } => {
+                command.args(["role", self.name()]).arg(orders).stdin(Stdio::null());
+                become_user(&mut command, *uid);
             }
         }
         Ok(command)
+    }
+}
+
+/// For those who are nobody in particular, and are nowhere.
+fn become_user(command: &mut Command, uid: Option<u32>) {
+    command.current_dir("/");
+    if let Some(uid) = uid {
+        command.uid(uid).gid(uid);
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use acme::Validity;
 use anyhow::{Context, Result};
 use control::Control;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -27,6 +28,9 @@ const LATENCY_BUCKETS_SECONDS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 60.0];
 /// Between two merges of what was counted.
 const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The metric of when the certificate of the ingress expires.
+const CERTIFICATE_EXPIRY: &str = "atoll_ingress_certificate_expires_at_seconds";
 
 /// What control is told at its start.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,6 +53,8 @@ struct Orders {
     secrets_keys: Option<String>,
     /// Hours between two removals of images that nobody needs; 0: never.
     prune_interval_hours: u32,
+    /// The chain of certificates that the ingress proves itself with.
+    ingress_chain: PathBuf,
     /// The process that keeps this one alive.
     server: u32,
 }
@@ -77,6 +83,7 @@ pub fn give_orders(layout: &Layout, settings: &Resolved, ingress: SocketAddr) ->
         disk_reserve_mib: super::room::reserve_mib(settings),
         secrets_keys: settings.secrets_key_file.as_deref().map(read_keys).transpose()?,
         prune_interval_hours: settings.prune_interval_hours,
+        ingress_chain: layout.ingress_chain(),
         server: std::process::id(),
     };
     let path = layout.control_orders();
@@ -98,6 +105,18 @@ async fn keep_small(metrics: PrometheusHandle) {
         tokio::time::sleep(METRICS_UPKEEP_INTERVAL).await;
         metrics.run_upkeep();
     }
+}
+
+/// Until when the certificate of the ingress counts, as a line of the metrics: whatever keeps it from being renewed, this
+/// number stops to grow.
+fn expiry(chain: &Path) -> String {
+    let validity = fs::read_to_string(chain).ok().and_then(|text| Validity::of_pem(&text));
+    let Some(validity) = validity else { return String::new() };
+    format!(
+        "# HELP {CERTIFICATE_EXPIRY} Until when the certificate of the ingress counts, in seconds since 1970.\n\
+         # TYPE {CERTIFICATE_EXPIRY} gauge\n{CERTIFICATE_EXPIRY} {}\n",
+        validity.until.as_second()
+    )
 }
 
 /// Whether control is ready to serve.
@@ -136,7 +155,7 @@ pub async fn run(orders: &Path) -> Result<()> {
             prune_interval: Some(hours(orders.prune_interval_hours)).filter(|interval| !interval.is_zero()),
             ..Default::default()
         },
-        metrics: control::MetricsPage::new(move || metrics.render()),
+        metrics: control::MetricsPage::new(move || metrics.render() + &expiry(&orders.ingress_chain)),
         ingress_authority: orders.ingress_authority,
     })
     .await?;

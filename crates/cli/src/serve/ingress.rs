@@ -126,7 +126,7 @@ pub async fn run(orders: &Path) -> Result<()> {
 }
 
 /// Tells people how to set up leap0's clients.
-pub fn greet(certificate: &Certificate, address: SocketAddr) {
+pub fn greet(certificate: &Certificate, settings: &Resolved, address: SocketAddr) {
     let host = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
     let authority = certificate.authority.as_ref();
     let believed = authority.map(|path| format!(" SSL_CERT_FILE={}", path.display())).unwrap_or_default();
@@ -135,4 +135,8 @@ pub fn greet(certificate: &Certificate, address: SocketAddr) {
         "  export LEAP0_SANDBOX_DOMAIN=\":$ATOLL_API_KEY@{}\"{believed}",
         SocketAddr::new(host, address.port())
     );
+    if let (Some(authority), Some(acme)) = (authority, &settings.acme) {
+        println!("  there is no certificate of {} yet: until there is, clients are to", acme.directory);
+        println!("  believe {}; why there is none is in the log", authority.display());
+    }
 }

@@ -9,6 +9,7 @@
 //!     ca.pem               whom clients of the ingress are to believe, unless the operator has a certificate
 //!     ca.key               its key, root's alone
 //!     ingress.pem ingress.key   what is served; the key is the ingress's to read
+//!   acme/                  one directory an authority and domain, of the user who has certificates issued (`acme::Keeper`)
 //!   control/               the service user's: the store, the pepper of key hashes, keys of secrets
 //!   node/                  root's, 0700
 //!     id                   the node's id
@@ -23,7 +24,7 @@
 //!   node.sock              where control meets the node; the service user's group may
 //!   ports.sock             where the node lends the ingress connections; the ingress's group may
 //!   ingress/control.sock   where the ingress meets control
-//!   node.json control.json ingress.json   what each is told at its start
+//!   node.json control.json ingress.json acme.json   what each is told at its start
 //!   engine/                the engine's sockets, namespaces and state
 //! ```
 
@@ -107,9 +108,24 @@ impl Layout {
         self.run.join("ingress.json")
     }
 
+    /// What the process that has certificates issued is told at its start.
+    pub fn acme_orders(&self) -> PathBuf {
+        self.run.join("acme.json")
+    }
+
+    /// What was issued, for each authority and domain.
+    pub fn acme_dir(&self) -> PathBuf {
+        self.data.join("acme")
+    }
+
     /// What the ingress proves itself with.
     pub fn tls_dir(&self) -> PathBuf {
         self.data.join("tls")
+    }
+
+    /// The chain of certificates that the ingress proves itself with.
+    pub fn ingress_chain(&self) -> PathBuf {
+        self.tls_dir().join("ingress.pem")
     }
 
     /// The engine's sockets, namespaces and state.
@@ -154,7 +170,7 @@ impl Layout {
     /// Removes what only a running server needs; what machines that go on need stays.
     pub fn tidy(&self) {
         let sockets = [self.node_socket(), self.ports_socket(), self.ingress_socket()];
-        let orders = [self.control_orders(), self.node_orders(), self.ingress_orders()];
+        let orders = [self.control_orders(), self.node_orders(), self.ingress_orders(), self.acme_orders()];
         sockets.iter().chain(&orders).for_each(|file| drop(fs::remove_file(file)));
         // Neither goes while there is something in it.
         [self.engine_run_dir(), self.ingress_dir(), self.run.clone()]

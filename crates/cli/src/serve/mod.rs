@@ -2,9 +2,11 @@
 //!
 //! This one owns the data directory and the listening socket, and keeps the
 //! others alive. The *node* is root and runs machines; *control* and the
-//! *ingress* parse what strangers send and are nobody. When this process ends
+//! *ingress* parse what strangers send and are nobody, and so is *acme*, which
+//! has certificates issued where that is set. When this process ends
 //! they end, and sandboxes go on, to be found again at the next start.
 
+mod acme;
 mod certificate;
 mod child;
 mod control;
@@ -21,7 +23,7 @@ mod snapshots;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -39,6 +41,7 @@ use crate::client::Client;
 use crate::commands::template;
 use wire::sandbox::defaults;
 
+pub use acme::run as acme_role;
 pub use control::run as control_role;
 pub use ingress::run as ingress_role;
 pub use node::run as node_role;
@@ -46,7 +49,7 @@ pub use room::examine as examine_disk;
 
 /// Each process has so long to be ready at the start; a node adopts its sandboxes in this time.
 const START_BOUND: Duration = Duration::from_secs(60);
-/// Control and the ingress each have so long to finish what they are doing when the server stops.
+/// Control, the ingress and what has certificates issued each have so long to finish what they are doing when the server stops.
 const DRAIN_BOUND: Duration = Duration::from_secs(15);
 /// A node has so long to hand over or, if ephemeral, to delete everything.
 const NODE_STOP_BOUND: Duration = Duration::from_secs(60);
@@ -88,11 +91,14 @@ impl Serve {
         let (address, ingress_address) = listeners.addresses()?;
         control::give_orders(&layout, &settings, ingress_address)?;
         ingress::give_orders(&layout, &settings, &certificate)?;
+        if let Some(acme) = &settings.acme {
+            acme::give_orders(&layout, &settings, acme)?;
+        }
         let mut parts = Parts::start(&layout, &settings, listeners).await?;
         // Whoever reads that we serve may ask us to stop in the same moment.
         let mut terminate = signal(SignalKind::terminate())?;
         greet(&layout, &settings, address, ingress_address);
-        ingress::greet(&certificate, ingress_address);
+        ingress::greet(&certificate, &settings, ingress_address);
         let outcome = tokio::select! {
             outcome = parts.keep_alive(&mut terminate) => outcome,
             never = build_default_template(&layout, &settings, address) => match never {},
@@ -192,11 +198,23 @@ impl Listeners {
     }
 }
 
+/// Waits for the end of a process, if there is one.
+async fn ended(part: &mut Option<Child>) -> (&mut Child, std::io::Result<ExitStatus>) {
+    match part {
+        Some(part) => {
+            let status = part.ended().await;
+            (part, status)
+        }
+        None => std::future::pending().await,
+    }
+}
+
 /// The processes of a server.
 struct Parts {
     node: Child,
     control: Child,
     ingress: Child,
+    acme: Option<Child>,
 }
 
 impl Parts {
@@ -214,7 +232,8 @@ impl Parts {
         let (orders, uid) = (layout.ingress_orders(), ingress::uid(settings));
         // Whoever comes before it is ready waits in the listener's queue.
         let ingress = Child::start(Role::Ingress { orders, listener: listeners.ingress, uid })?;
-        Ok(Self { node, control, ingress })
+        let acme = acme::role(layout, settings).map(Child::start).transpose()?;
+        Ok(Self { node, control, ingress, acme })
     }
 
     /// Starts again what ends, until a signal asks for the end of all.
@@ -226,6 +245,7 @@ impl Parts {
                 status = self.node.ended() => self.node.again(status).await?,
                 status = self.control.ended() => self.control.again(status).await?,
                 status = self.ingress.ended() => self.ingress.again(status).await?,
+                (acme, status) = ended(&mut self.acme) => acme.again(status).await?,
             }
         }
     }
@@ -233,6 +253,9 @@ impl Parts {
     /// The ingress and then control finish what they are doing, then the node hands over.
     async fn stop(&mut self, ephemeral: bool) {
         let began = Instant::now();
+        if let Some(acme) = &mut self.acme {
+            acme.stop(Signal::TERM, DRAIN_BOUND).await;
+        }
         self.ingress.stop(Signal::TERM, DRAIN_BOUND).await;
         self.control.stop(Signal::TERM, DRAIN_BOUND).await;
         self.node.stop(Signal::TERM, NODE_STOP_BOUND).await;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use wire::node::Capacity;
 use wire::public::team::{TeamLimits, defaults};
 
+use super::acme::Acme;
 use super::ingress_limits::IngressLimits;
 
 /// The file read when none is named.
@@ -56,6 +57,39 @@ pub struct Settings {
     /// The certificate's key, in PEM.
     #[arg(long, env = "ATOLL_INGRESS_KEY", value_name = "FILE")]
     pub ingress_key: Option<PathBuf>,
+    /// The directory of the authority that issues the certificate by ACME, where a way to prove whose the domain is is given
+    /// [default: Let's Encrypt's, https://acme-v02.api.letsencrypt.org/directory].
+    #[arg(long, env = "ATOLL_ACME_DIRECTORY", value_name = "URL")]
+    pub acme_directory: Option<String>,
+    /// Whether that authority's terms are accepted, without which it issues nothing.
+    #[arg(long, env = "ATOLL_ACME_ACCEPT_TERMS", value_name = "BOOL")]
+    pub acme_accept_terms: Option<bool>,
+    /// The address of e-mail that it may write to.
+    #[arg(long, env = "ATOLL_ACME_CONTACT", value_name = "EMAIL")]
+    pub acme_contact: Option<String>,
+    /// Who signs the directory's own certificate, where this machine does not believe it.
+    #[arg(long, env = "ATOLL_ACME_CA", value_name = "FILE")]
+    pub acme_ca: Option<PathBuf>,
+    /// The DNS server that takes signed updates (RFC 2136), by which it is proven whose the domain is.
+    #[arg(long, env = "ATOLL_ACME_DNS_RFC2136", value_name = "SERVER:PORT")]
+    pub acme_dns_rfc2136: Option<String>,
+    /// The zone that is updated [default: the one that is named as the domain].
+    #[arg(long, env = "ATOLL_ACME_DNS_ZONE", value_name = "NAME")]
+    pub acme_dns_zone: Option<String>,
+    /// The name of the key that updates are signed with (TSIG), as the DNS server knows it.
+    #[arg(long, env = "ATOLL_ACME_DNS_KEY_NAME", value_name = "NAME")]
+    pub acme_dns_key_name: Option<String>,
+    /// A file with that key, in base64, for HMAC-SHA256.
+    #[arg(long, env = "ATOLL_ACME_DNS_KEY_FILE", value_name = "FILE")]
+    pub acme_dns_key_file: Option<PathBuf>,
+    /// A program that is called instead, as `PROGRAM present NAME VALUE` to add a TXT record beside others of its name, and
+    /// as `PROGRAM cleanup NAME VALUE` to remove that one; it is to end with 0 within 120 s. It runs as the user two after
+    /// `--service-uid`.
+    #[arg(long, env = "ATOLL_ACME_DNS_HOOK", value_name = "PROGRAM")]
+    pub acme_dns_hook: Option<PathBuf>,
+    /// Seconds until everybody sees a record that is there [default: 30 with a hook, or else 0].
+    #[arg(long, env = "ATOLL_ACME_DNS_WAIT_SECONDS")]
+    pub acme_dns_wait_seconds: Option<u32>,
     /// What the names of sandboxes end with: `<sandbox>-<port>.<domain>` [default: sandbox.localhost].
     #[arg(long, env = "ATOLL_DOMAIN")]
     pub domain: Option<String>,
@@ -108,7 +142,8 @@ pub struct Settings {
     /// The `runsc` program [default: the one on PATH].
     #[arg(long, env = "ATOLL_RUNSC")]
     pub runsc: Option<PathBuf>,
-    /// The number of the user that control runs as; the ingress runs as the next one [default: 61707].
+    /// The number of the user that control runs as; the ingress runs as the next one, and what has certificates issued as
+    /// the one after that [default: 61707].
     #[arg(long, env = "ATOLL_SERVICE_UID")]
     pub service_uid: Option<u32>,
     /// Whether the default template is built at the first start [default: true, but false on `fake`].
@@ -254,6 +289,8 @@ pub struct Resolved {
     pub listen: SocketAddr,
     /// How what runs inside is reached.
     pub ingress: Ingress,
+    /// Who issues the ingress's certificate; `None`: nobody is asked.
+    pub acme: Option<Acme>,
     /// What runs sandboxes.
     pub engine: EngineKind,
     /// The `runsc` program.
@@ -309,6 +346,7 @@ impl Settings {
         let registries = super::registries::resolve(&settings)?;
         let listen = settings.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7070)));
         let ingress = ingress(&settings, listen)?;
+        let acme = super::acme::resolve(&settings, &ingress.domain)?;
         let snapshot_bucket = super::snapshots::bucket(&settings)?;
         let data_dir = settings.data_dir.unwrap_or_else(|| "/var/lib/atoll".into());
         let engine = settings.engine.unwrap_or(EngineKind::Gvisor);
@@ -316,6 +354,7 @@ impl Settings {
             data_dir: std::path::absolute(&data_dir).context("the data directory")?,
             listen,
             ingress,
+            acme,
             engine,
             precise_timers: settings.precise_timers.unwrap_or(false),
             system_templates: settings.system_templates.unwrap_or(engine != EngineKind::Fake),
@@ -340,6 +379,16 @@ impl Settings {
             ingress_plain: self.ingress_plain.or(other.ingress_plain),
             ingress_certificate: self.ingress_certificate.or(other.ingress_certificate),
             ingress_key: self.ingress_key.or(other.ingress_key),
+            acme_directory: self.acme_directory.or(other.acme_directory),
+            acme_accept_terms: self.acme_accept_terms.or(other.acme_accept_terms),
+            acme_contact: self.acme_contact.or(other.acme_contact),
+            acme_ca: self.acme_ca.or(other.acme_ca),
+            acme_dns_rfc2136: self.acme_dns_rfc2136.or(other.acme_dns_rfc2136),
+            acme_dns_zone: self.acme_dns_zone.or(other.acme_dns_zone),
+            acme_dns_key_name: self.acme_dns_key_name.or(other.acme_dns_key_name),
+            acme_dns_key_file: self.acme_dns_key_file.or(other.acme_dns_key_file),
+            acme_dns_hook: self.acme_dns_hook.or(other.acme_dns_hook),
+            acme_dns_wait_seconds: self.acme_dns_wait_seconds.or(other.acme_dns_wait_seconds),
             domain: self.domain.or(other.domain),
             ingress_url_port: self.ingress_url_port.or(other.ingress_url_port),
             ingress_trusted_proxies: self.ingress_trusted_proxies.or(other.ingress_trusted_proxies),

@@ -1,4 +1,5 @@
-//! What proves the ingress to its clients: a certificate of an authority of our own, or the operator's.
+//! What proves the ingress to its clients: a certificate of an authority of our own, or the operator's, or one that was
+//! issued by ACME, as soon as there is one.
 //!
 //! The process that serves strangers gets a copy in files of its own, which it reads again when they change.
 
@@ -10,8 +11,9 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use ::acme::Kept;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use proxy::ingress::tls::Certificates;
@@ -20,8 +22,8 @@ use self::authority::{Authority, Key, LEAF_LIFE, read_pem};
 use super::layout::{Layout, make_dir};
 use super::settings::Resolved;
 
-/// Between two looks at the operator's files.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// Between two looks at files that others change.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Between two certificates of our own.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const _: () = assert!(RENEWAL_INTERVAL.as_secs() * 2 < LEAF_LIFE.as_secs());
@@ -35,6 +37,8 @@ pub struct Certificate {
     /// Who is to be believed, if it is an authority of our own.
     pub authority: Option<PathBuf>,
     source: Source,
+    /// Where one is put that was issued.
+    issued: Option<PathBuf>,
     reader: Option<u32>,
 }
 
@@ -59,44 +63,61 @@ impl Certificate {
                 (own(authority, settings), Some(authority_file))
             }
         };
-        let (chain, key) = (directory.join("ingress.pem"), directory.join("ingress.key"));
-        let certificate = Self { chain, key, authority, source, reader };
+        let (chain, key) = (layout.ingress_chain(), directory.join("ingress.key"));
+        let issued = settings.acme.as_ref().map(|acme| super::acme::certificate(layout, settings, acme));
+        let mut certificate = Self { chain, key, authority, source, issued, reader };
         certificate.renew()?;
+        if certificate.issued().is_some() {
+            certificate.authority = None;
+        }
         Certificates::open(certificate.chain.clone(), certificate.key.clone())?;
         Ok(certificate)
     }
 
-    /// Renews what we signed before it is too old, and copies what the operator changed, for as long as this runs.
+    /// Renews what we signed before it is too old, and copies what others changed, for as long as this runs.
     pub async fn keep(&self) -> std::convert::Infallible {
-        let mut seen = self.changed();
+        let (mut seen, mut renewed) = (self.changed(), Instant::now());
         loop {
-            let is_own = matches!(self.source, Source::Own { .. });
-            tokio::time::sleep(if is_own { RENEWAL_INTERVAL } else { LOOK_INTERVAL }).await;
+            tokio::time::sleep(LOOK_INTERVAL).await;
             let now = self.changed();
-            if !is_own && seen == now {
+            let is_old = matches!(self.source, Source::Own { .. }) && renewed.elapsed() > RENEWAL_INTERVAL;
+            if seen == now && !is_old {
                 continue;
             }
-            seen = now;
+            (seen, renewed) = (now, Instant::now());
             if let Err(error) = self.renew() {
                 tracing::error!("the certificate of the ingress is not renewed: {error:#}");
             }
         }
     }
 
-    /// When the operator's files were changed.
-    fn changed(&self) -> Option<(SystemTime, SystemTime)> {
-        let Source::Operator { chain, key } = &self.source else { return None };
-        let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-        changed(chain).zip(changed(key))
+    /// When the files of others were changed.
+    fn changed(&self) -> Vec<Option<SystemTime>> {
+        let mut others: Vec<&Path> = self.issued.as_deref().into_iter().collect();
+        if let Source::Operator { chain, key } = &self.source {
+            others.extend([chain.as_path(), key]);
+        }
+        let changed = |path: &&Path| fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).ok();
+        others.iter().map(changed).collect()
+    }
+
+    /// What was issued, if it can be used.
+    fn issued(&self) -> Option<Kept> {
+        let read = Kept::read(self.issued.as_deref()?);
+        read.unwrap_or_else(|error| {
+            tracing::error!("the certificate that was issued cannot be used: {error}");
+            None
+        })
     }
 
     fn renew(&self) -> Result<()> {
-        let (chain, key) = match &self.source {
-            Source::Own { authority, names, addresses } => {
+        let (chain, key) = match (&self.source, self.issued()) {
+            (_, Some(issued)) => (issued.chain, issued.key),
+            (Source::Own { authority, names, addresses }, None) => {
                 let key = Key::generate()?;
                 (authority.sign(names, addresses, &key, Timestamp::now())?, key.pem())
             }
-            Source::Operator { chain, key } => (read(chain)?, read(key)?),
+            (Source::Operator { chain, key }, None) => (read(chain)?, read(key)?),
         };
         // A reader that comes in between finds two that do not fit, and keeps what it has.
         write(&self.key, &key, 0o600, self.reader)?;
