@@ -132,6 +132,7 @@ macro_rules! stories {
             partings::a_stream_that_is_paused_in_its_middle_goes_on_with_every_event_once,
             partings::input_of_a_command_arrives_once_although_it_is_paused,
             partings::a_command_goes_on_over_snapshots_of_its_sandbox,
+            partings::what_an_agent_forgot_between_two_pauses_does_not_mislead_it,
             partings::who_waits_for_a_sandbox_that_is_deleted_meanwhile_is_told_so,
             snapshots::a_sandbox_goes_on_beside_those_that_went_on_from_its_snapshot,
             snapshots::a_sandbox_may_end_with_its_snapshot,

@@ -17,7 +17,7 @@ const SUITE_TEST_BOUND: Duration = Duration::from_secs(180);
 /// Why stories of pauses and of the door, which came last, are not told there.
 const UNTRIED: &str = "came last: two of them fail on an emulated CPU, for reasons that are not known yet";
 /// The stories that are not told in the machine, and why. All others are, those that are yet to come too.
-const UNTOLD: [(&str, &str); 59] = [
+const UNTOLD: [(&str, &str); 51] = [
     (
         "a_busy_or_silent_sandbox_is_not_given_up",
         "eight loops take every CPU, and beside them an agent is to answer within seconds",
@@ -54,32 +54,24 @@ const UNTOLD: [(&str, &str); 59] = [
     ("what_came_with_a_key_is_cut_when_that_is_revoked", UNTRIED),
     ("what_was_allowed_a_moment_ago_is_not_when_it_has_been_taken_back", UNTRIED),
     ("what_happens_at_the_door_is_counted_among_the_metrics", UNTRIED),
-    ("what_is_paused_takes_no_compute_and_goes_on_when_it_is_needed", UNTRIED),
-    ("open_files_connections_processes_and_environment_outlive_a_pause", UNTRIED),
     ("a_command_under_way_goes_on_when_it_wakes_and_its_time_stands_still", UNTRIED),
-    ("twenty_callers_wake_it_once", UNTRIED),
     ("fifty_generations_keep_every_byte", UNTRIED),
     ("one_with_auto_pause_is_paused_when_its_time_is_up_and_has_all_of_it_when_it_wakes", UNTRIED),
     ("a_request_that_meets_an_auto_pause_is_only_later", UNTRIED),
     ("a_delete_wins_while_it_is_paused_being_paused_or_woken", UNTRIED),
     ("a_pause_that_fails_at_any_step_leaves_it_running", UNTRIED),
-    ("a_wake_that_fails_at_any_step_leaves_it_paused", UNTRIED),
     ("a_node_that_restarts_meanwhile_loses_nothing", UNTRIED),
     ("a_wake_for_which_there_is_no_room_is_refused_and_it_stays_paused", UNTRIED),
     ("a_team_that_may_have_no_more_wakes_none", UNTRIED),
     ("what_is_kept_and_damaged_is_refused_with_the_reason", UNTRIED),
-    ("a_command_that_is_paused_in_its_middle_is_answered_with_every_line_once", UNTRIED),
     ("a_stream_that_is_paused_in_its_middle_goes_on_with_every_event_once", UNTRIED),
     ("input_of_a_command_arrives_once_although_it_is_paused", UNTRIED),
     ("a_command_goes_on_over_snapshots_of_its_sandbox", UNTRIED),
     ("who_waits_for_a_sandbox_that_is_deleted_meanwhile_is_told_so", UNTRIED),
-    ("a_sandbox_goes_on_beside_those_that_went_on_from_its_snapshot", UNTRIED),
-    ("a_sandbox_may_end_with_its_snapshot", UNTRIED),
     ("snapshots_have_names_that_are_listed_looked_for_and_given_up", UNTRIED),
     ("many_go_on_at_once_and_each_is_itself", UNTRIED),
     ("a_fork_for_which_there_is_no_room_makes_no_copy", UNTRIED),
     ("one_that_is_paused_is_woken_for_its_snapshot_and_can_be_paused_meanwhile", UNTRIED),
-    ("a_snapshot_that_fails_at_any_step_leaves_its_sandbox_running", UNTRIED),
     ("a_restart_in_the_middle_leaves_the_sandbox_or_its_snapshot", UNTRIED),
     ("what_is_damaged_or_gone_is_refused_before_anything_starts", UNTRIED),
     ("bytes_go_with_the_last_that_needs_them_and_a_dry_run_says_which", UNTRIED),

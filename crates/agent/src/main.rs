@@ -26,6 +26,7 @@ mod args;
 mod awake;
 mod boot;
 mod connection;
+mod epoll;
 mod failure;
 mod file;
 mod init;

@@ -142,3 +142,28 @@ pub async fn who_waits_for_a_sandbox_that_is_deleted_meanwhile_is_told_so(lab: B
     }
     lab.end().await;
 }
+
+/// What ended between two pauses is told of again after the second, by an engine that forgets nothing; the memory is
+/// something else's by then.
+pub async fn what_an_agent_forgot_between_two_pauses_does_not_mislead_it(lab: Builder) {
+    let lab = lab.start().await;
+    let id = sandbox(&lab).await;
+    let body = json!({ "command": "touch begun; until test -e go; do sleep 0.02; done", "timeout": PATIENCE_SECONDS });
+    let waiting: Vec<_> = (0..12).map(|_| waits_for(&lab, &id, body.clone())).collect();
+    begun(&lab, &id).await;
+    pause(&lab, &id).await;
+    run(&lab, &id, "touch go").await;
+    for waits in waiting {
+        waits.await.unwrap().expect(200);
+    }
+    for length in (150..500).step_by(12) {
+        let command = format!("sleep 1000 #{}", "v".repeat(length));
+        let path = format!("/v1/sandbox/{id}/process/start");
+        lab.api.post(&path, json!({ "command": command })).await.expect(201);
+    }
+    for _ in 0..2 {
+        pause(&lab, &id).await;
+        run(&lab, &id, "true").await;
+    }
+    lab.end().await;
+}
