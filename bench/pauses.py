@@ -7,8 +7,9 @@ A program inside holds so much memory that nobody can compress, and renews all o
   wake       the next command's answer, from asking for it
   snapshot   `POST …/snapshot/create` to its answer; beside it, how long the program inside stood still
   restore    `POST …/snapshot/restore` and the first command's answer, 1, 10 and 50 at once
-  bare       `runsc pause`, `runsc checkpoint` and an fsync of what it wrote; `runsc restore` of that, to its exit, with a
-             bundle, a network namespace and a control group that are there before
+  bare       `runsc pause`, `runsc checkpoint` and an fsync of what it wrote: it is durable; `runsc restore` of that, to its
+             exit, with a bundle, a network namespace and a control group that are there before; and `runsc delete --force`,
+             with which compute is gone as after a pause
 """
 
 import argparse
@@ -111,13 +112,14 @@ class Engine:
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": None}
         restore = [*inside, *flags, "restore", f"--image-path={image}", "--detach", f"--bundle={bundle}", name]
         took, _ = kit.timed(lambda: subprocess.run(restore, check=True, preexec_fn=without_membarrier, **quiet))
-        subprocess.run([*inside, "delete", "--force", name], check=True, **quiet)
+        delete = [*inside, "delete", "--force", name]
+        released, _ = kit.timed(lambda: subprocess.run(delete, check=True, **quiet))
         subprocess.run(["ip", "netns", "del", name], check=True)
-        return took
+        return took, released
 
     def checkpoint(self, sandbox):
         """Stops it, writes it down, has the disk take it, and lets it go on. How long until it was written, until it was
-        durable, and how long a restore of it takes."""
+        durable, until its compute would be gone too, and how long a restore of it takes."""
         self.count += 1
         image = f"{self.scratch}/image-{self.count}"
         os.mkdir(image)
@@ -131,9 +133,10 @@ class Engine:
             os.close(descriptor)
         durable = time.perf_counter()
         self.runsc("resume", sandbox)
-        restored = self.restore(sandbox, image)
+        restored, released = self.restore(sandbox, image)
         subprocess.run(["rm", "-r", image], check=True)
-        return (written - began) * 1000, (durable - began) * 1000, restored
+        durable_ms = (durable - began) * 1000
+        return (written - began) * 1000, durable_ms, durable_ms + released, restored
 
 
 def once(client, engine, sandbox, twin, times, index):
@@ -142,10 +145,9 @@ def once(client, engine, sandbox, twin, times, index):
 
     # Of a twin: a checkpoint that nobody told the agent of cuts its connection in a way that ours do not.
     renew(client, twin)
-    written, durable, bare_restored = engine.checkpoint(twin)
-    note("bare_checkpoint_written", written)
-    note("bare_checkpoint_durable", durable)
-    note("bare_restore", bare_restored)
+    bare = engine.checkpoint(twin)
+    for name, took in zip(("checkpoint_written", "checkpoint_durable", "released", "restore"), bare):
+        note(f"bare_{name}", took)
     renew(client, sandbox)
     taking, snapshot = kit.timed(
         lambda: client.call("POST", f"/v1/sandbox/{sandbox}/snapshot/create", {"name": f"{sandbox}-{index}"}))
@@ -153,7 +155,7 @@ def once(client, engine, sandbox, twin, times, index):
     note("snapshot_source_stood_still", float(shell(client, sandbox, "sleep 0.1; cat longest")))
     renew(client, sandbox)
     pausing, _ = kit.timed(lambda: client.call("POST", f"/v1/sandbox/{sandbox}/pause", {}))
-    note("pause_durable", pausing)
+    note("pause_released", pausing)
     note("wake_to_first_command", kit.timed(lambda: client.execute(sandbox, "true"))[0])
     restoring, copy = kit.timed(lambda: restored(client, snapshot["name"]))
     note("restore_to_first_command", restoring)
@@ -211,8 +213,8 @@ def over(figures):
     """What we add to the engine's own time, at p50."""
     added = {}
     for size, times in figures.items():
-        if "bare_checkpoint_durable" in times:
-            bare, ours = times["bare_checkpoint_durable"]["p50"], times["pause_durable"]["p50"]
+        if "bare_released" in times:
+            bare, ours = times["bare_released"]["p50"], times["pause_released"]["p50"]
             wake, restore = times["wake_to_first_command"]["p50"], times["bare_restore"]["p50"]
             added[size] = {"pause_ms": round(ours - bare, 2), "pause_ratio": round(ours / bare, 2),
                            "wake_ms": round(wake - restore, 2), "wake_ratio": round(wake / restore, 2)}

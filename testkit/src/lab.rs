@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use artifact::pull::Puller;
-use artifact::snapshot::{self, BucketSettings, KeyRing, Place};
+use artifact::snapshot::{self, KeyRing};
 use artifact::system::Packages;
 use control::Control;
 use engine::steps::Faults;
@@ -28,6 +28,7 @@ use wire::sandbox::{Boot, Resources, defaults};
 use crate::clock::ManualClock;
 use crate::http::Client;
 use crate::ingress::Door;
+use crate::kept::Kept;
 use crate::machines::Kind;
 use crate::{bins, images};
 
@@ -47,7 +48,7 @@ pub struct Builder {
     processes_max: u32,
     silence_max: Duration,
     registries: artifact::oci::Settings,
-    bucket: Option<BucketSettings>,
+    has_bucket: bool,
 }
 
 /// A fleet: one control, one node, an engine.
@@ -60,6 +61,8 @@ pub struct Lab {
     pub faults: Faults,
     /// The engine it runs on.
     pub kind: Kind,
+    /// What is kept of sandboxes.
+    pub kept: Kept,
     key: String,
     address: SocketAddr,
     builder: Builder,
@@ -90,7 +93,7 @@ impl Lab {
             processes_max: defaults::PROCESSES_MAX,
             silence_max: EVENTUALLY_BOUND,
             registries: artifact::oci::Settings::default(),
-            bucket: None,
+            has_bucket: false,
         }
     }
 }
@@ -120,9 +123,9 @@ impl Builder {
         self
     }
 
-    /// Snapshots that are kept in this bucket ([`crate::s3::S3::settings`]).
-    pub fn bucket(mut self, bucket: BucketSettings) -> Self {
-        self.bucket = Some(bucket);
+    /// Snapshots that are kept in a bucket.
+    pub fn in_bucket(mut self) -> Self {
+        self.has_bucket = true;
         self
     }
 
@@ -146,11 +149,14 @@ impl Builder {
         let address = listener.local_addr()?;
         drop(listener);
         let key = control::keys::generate()?;
+        let kept =
+            if self.has_bucket { Kept::bucket().await } else { Kept::Disk(dir.path().join("snapshots")) };
         let mut lab = Lab {
             api: Client::new(format!("http://{address}"), key.clone()),
             clock: Arc::default(),
             faults: Faults::holding(Some(dir.path().join(HOLDS))),
             kind: self.kind,
+            kept,
             key,
             address,
             builder: self,
@@ -213,15 +219,8 @@ impl Lab {
     }
 
     fn snapshots(&self) -> snapshot::Settings {
-        let disk = || Place::Disk(self.snapshots_dir());
-        let place = self.builder.bucket.clone().map_or_else(disk, |bucket| Place::Bucket(Box::new(bucket)));
         let keys = KeyRing::parse(&format!("lab {}", "5a".repeat(32))).expect("a key");
-        snapshot::Settings { place, keys }
-    }
-
-    /// Where snapshots are kept, unless in a bucket.
-    pub fn snapshots_dir(&self) -> PathBuf {
-        self.dir.path().join("snapshots")
+        snapshot::Settings { place: self.kept.place(), keys }
     }
 
     /// Stops control's process, in effect.

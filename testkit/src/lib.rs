@@ -8,6 +8,7 @@ pub mod host;
 pub mod http;
 pub mod images;
 pub mod ingress;
+pub mod kept;
 pub mod lab;
 pub mod machines;
 pub mod registry;

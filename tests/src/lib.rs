@@ -19,7 +19,9 @@ pub fn id_of(sandbox: &serde_json::Value) -> String {
 #[macro_export]
 macro_rules! stories {
     ($kind:expr) => {
-        $crate::stories! { $kind =>
+        $crate::stories_of_snapshots!(testkit::lab::Lab::on($kind));
+        $crate::stories! { testkit::lab::Lab::on($kind) =>
+            snapshots::a_bucket_keeps_what_sandboxes_were,
             life::a_program_runs_and_its_output_and_code_come_back,
             life::a_sandbox_is_shown_as_the_contract_says,
             life::environment_workdir_and_user_are_those_of_template_and_request,
@@ -113,6 +115,34 @@ macro_rules! stories {
             events::a_team_hears_of_all_its_sandboxes_in_order,
             events::an_engine_that_ended_while_the_node_was_away_leaves_evidence,
             events::a_host_that_was_restarted_is_told_apart_from_a_crash,
+            crash::each_step_of_a_bring_up_fails_in_turn_and_leaves_nothing,
+            crash::a_node_that_restarts_finds_its_sandboxes_running,
+            crash::a_control_that_restarts_has_forgotten_nothing,
+            crash::an_engine_that_is_killed_is_a_death_with_a_reason,
+            crash::a_planted_leak_is_found,
+            crash::a_task_that_breaks_off_is_replaced,
+            crash::time_goes_on_while_the_node_is_away,
+            crash::a_wall_clock_that_jumps_ends_nothing,
+            crash::a_machine_that_hangs_is_lost_with_evidence,
+            crash::a_busy_or_silent_sandbox_is_not_given_up,
+            crash::creates_and_deletes_of_the_same_sandboxes_leave_nothing,
+        }
+    };
+    ($lab:expr => $($module:ident::$story:ident,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $story() {
+                $crate::stories::$module::$story($lab).await;
+            }
+        )*
+    };
+}
+
+/// Makes a test of every story of what is kept of sandboxes, in labs that are made like this.
+#[macro_export]
+macro_rules! stories_of_snapshots {
+    ($lab:expr) => {
+        $crate::stories! { $lab =>
             pause::what_is_paused_takes_no_compute_and_goes_on_when_it_is_needed,
             pause::open_files_connections_processes_and_environment_outlive_a_pause,
             pause::a_command_under_way_goes_on_when_it_wakes_and_its_time_stands_still,
@@ -145,26 +175,6 @@ macro_rules! stories {
             snapshots::what_is_damaged_or_gone_is_refused_before_anything_starts,
             snapshots::bytes_go_with_the_last_that_needs_them_and_a_dry_run_says_which,
             snapshots::what_it_was_when_it_was_last_paused_outlives_a_sandbox_that_breaks,
-            snapshots::a_bucket_keeps_what_sandboxes_were,
-            crash::each_step_of_a_bring_up_fails_in_turn_and_leaves_nothing,
-            crash::a_node_that_restarts_finds_its_sandboxes_running,
-            crash::a_control_that_restarts_has_forgotten_nothing,
-            crash::an_engine_that_is_killed_is_a_death_with_a_reason,
-            crash::a_planted_leak_is_found,
-            crash::a_task_that_breaks_off_is_replaced,
-            crash::time_goes_on_while_the_node_is_away,
-            crash::a_wall_clock_that_jumps_ends_nothing,
-            crash::a_machine_that_hangs_is_lost_with_evidence,
-            crash::a_busy_or_silent_sandbox_is_not_given_up,
-            crash::creates_and_deletes_of_the_same_sandboxes_leave_nothing,
         }
-    };
-    ($kind:expr => $($module:ident::$story:ident,)*) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $story() {
-                $crate::stories::$module::$story(testkit::lab::Lab::on($kind)).await;
-            }
-        )*
     };
 }

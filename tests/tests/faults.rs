@@ -16,6 +16,9 @@ use tests::faults::{
 /// Small enough to be filled in a moment, and large enough for all that is kept free.
 const DISK_MIB: u64 = 96;
 
+/// Room for what a sandbox is, and for what is kept of it.
+const ROOMY_DISK_MIB: u64 = 1024;
+
 /// What a server says that does not start.
 fn refusal(site: &Site) -> String {
     let output = site.command().output().expect("it is started");
@@ -76,6 +79,33 @@ async fn on_a_full_disk_creates_are_refused_and_sandboxes_go_on_and_can_be_delet
     assert_eq!(office.run(&kept, "echo on").await, "on\n");
     office.nothing_leaks().await;
     office.close();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_full_disk_pauses_and_snapshots_are_refused_and_sandboxes_go_on() {
+    let disk = Disk::new(ROOMY_DISK_MIB);
+    let office = Office::open(Site::gvisor_within(&disk.path()).await, &[]);
+    let id = office.make().await;
+    office.run(&id, "head -c 3000000 /dev/urandom > file; md5sum file > sum; sync").await;
+    held_room(&office.site).await;
+    let [pause, snapshot] = ["pause", "snapshot/create"].map(|what| format!("/v1/sandbox/{id}/{what}"));
+    let filler = disk.fill();
+    for path in [&pause, &snapshot] {
+        let refused = office.ask(Method::POST, path, json!({})).await;
+        refused.refuses(507, "storage_full", "MiB free");
+        assert_eq!(office.run(&id, "md5sum -c sum").await, "file: OK\n");
+    }
+    drop(filler);
+    for path in [&snapshot, &pause] {
+        office.ask(Method::POST, path, json!({})).await.expect(201);
+        assert_eq!(office.run(&id, "md5sum -c sum").await, "file: OK\n");
+    }
+    office.delete(&id).await.expect(204);
+    office.nothing_leaks().await;
+    // What is plain for a moment is none of what a server leaves.
+    let site = office.close();
+    let plain = fs::read_dir(site.data().join("node/plain")).unwrap();
+    assert_eq!(plain.count(), 0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 tests::stories!(testkit::machines::Kind::Gvisor);
 
-tests::stories! { testkit::machines::Kind::Gvisor =>
+tests::stories! { testkit::lab::Lab::on(testkit::machines::Kind::Gvisor) =>
     limits::what_takes_too_much_memory_is_killed_and_the_sandbox_lives,
     limits::what_the_host_kills_for_memory_ends_with_that_reason,
     limits::a_full_disk_is_an_error_inside_and_the_sandbox_lives,

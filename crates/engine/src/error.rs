@@ -52,6 +52,9 @@ pub enum Error {
         /// As in [`crate::Exit`].
         evidence: String,
     },
+    /// There is nothing to go on from; why, as who was to bring it says.
+    #[error("{0}")]
+    NoCheckpoint(String),
     /// This host lacks what the engine needs.
     #[error("{what}; {remedy}")]
     Unfit {

@@ -26,6 +26,7 @@ use wire::node::StepTime;
 use wire::sandbox::Resources;
 
 pub use error::Error;
+pub use origin::{Arrival, Checkpoint};
 pub use stream::Stream;
 
 mod cgroup;
@@ -34,6 +35,7 @@ mod error;
 mod loops;
 mod mounts;
 mod net;
+mod origin;
 mod process;
 mod stream;
 
@@ -47,7 +49,7 @@ pub struct MachineSpec {
     /// What it may use.
     pub resources: Resources,
     /// The checkpoint that it goes on from; absent, it begins.
-    pub from: Option<PathBuf>,
+    pub from: Option<Checkpoint>,
 }
 
 /// A machine that runs, or did when this was made.

@@ -119,6 +119,7 @@ impl Runner {
 
     /// Ends what no sandbox needs any more. Sandboxes that run go on.
     pub async fn close(&self) {
+        self.supervisor.node.vault.close().await;
         self.supervisor.node.engine.close().await;
     }
 }

@@ -77,11 +77,9 @@ impl Drill {
         }
         self.hold(plan.moment);
         let under_way = self.start(plan.operation);
-        let is_reached = self.is_reached(plan, &under_way).await;
+        self.wait_for(plan.moment, &under_way).await;
         let doomed = under_way.id.clone().or_else(|| victims::newest(&self.site, &self.known()));
-        if is_reached {
-            self.kill(plan.victim, doomed.as_deref());
-        }
+        self.kill(plan.victim, doomed.as_deref());
         self.release(plan.moment);
         self.bring_back().await;
         let Ok(answer) = tokio::time::timeout(SOON, under_way.answer).await else {
@@ -197,25 +195,19 @@ impl Drill {
         }
     }
 
-    /// Waits for the moment. A snapshot may be refused before it: by a pause that was cut short and is told again.
-    async fn is_reached(&self, plan: Plan, under_way: &UnderWay) -> bool {
-        match plan.moment {
+    async fn wait_for(&self, moment: Moment, under_way: &UnderWay) {
+        match moment {
             Moment::After(delay) => tokio::time::sleep(delay).await,
             Moment::Step(step) => {
                 let held = holds(&self.site).join(format!("{step}.held"));
                 let began = Instant::now();
                 while !held.exists() {
-                    if under_way.answer.is_finished() {
-                        let may_be_refused = matches!(plan.operation, Operation::Snapshot | Operation::Fork);
-                        assert!(may_be_refused, "it was over before `{step}` was reached");
-                        return false;
-                    }
+                    assert!(!under_way.answer.is_finished(), "it was over before `{step}` was reached");
                     assert!(began.elapsed() < SOON, "`{step}` is not reached");
                     tokio::time::sleep(LOOK).await;
                 }
             }
         }
-        true
     }
 
     fn release(&self, moment: Moment) {

@@ -98,11 +98,6 @@ async fn assert_no_compute(lab: &Lab) {
     assert_eq!(used.sandboxes, 0);
 }
 
-/// How many snapshots are kept, those of sandboxes that are or were paused among them.
-pub(super) fn kept(lab: &Lab) -> usize {
-    std::fs::read_dir(lab.snapshots_dir().join("manifests")).map_or(0, Iterator::count)
-}
-
 /// What engines write and read is plain for a moment alone.
 pub(super) async fn assert_nothing_plain(lab: &Lab) {
     let plain = lab.dir().join("plain");
@@ -126,12 +121,12 @@ pub async fn what_is_paused_takes_no_compute_and_goes_on_when_it_is_needed(lab: 
     assert_eq!(read(&lab, &id, json!({ "path": "kept" })).await.expect(200).body, "written before");
     assert_eq!(shown(&lab, &id).await["state"], "running");
     counted(&lab, &id, before + 10).await;
-    assert_eq!(kept(&lab), 1, "what it was is kept until it is paused again");
+    assert_eq!(lab.kept.count(), 1, "what it was is kept until it is paused again");
     pause(&lab, &id).await;
-    assert_eq!(kept(&lab), 1);
+    assert_eq!(lab.kept.count(), 1);
     assert_nothing_plain(&lab).await;
     lab.api.delete(&format!("/v1/sandbox/{id}")).await.expect(204);
-    assert_eq!(kept(&lab), 0);
+    assert_eq!(lab.kept.count(), 0);
     lab.end().await;
 }
 
@@ -293,7 +288,7 @@ pub async fn a_delete_wins_while_it_is_paused_being_paused_or_woken(lab: Builder
     held.release();
     deleting.await.unwrap().expect(204);
     assert!(!asked.await.unwrap().status.is_success());
-    assert_eq!(kept(&lab), 0);
+    assert_eq!(lab.kept.count(), 0);
     assert_nothing_plain(&lab).await;
     assert_no_compute(&lab).await;
     lab.end().await;
@@ -418,34 +413,21 @@ pub async fn a_team_that_may_have_no_more_wakes_none(lab: Builder) {
     lab.end().await;
 }
 
-/// Changes a bit in the middle of everything that is kept; twice is as good as never.
-pub(super) fn flip(lab: &Lab) {
-    for pack in std::fs::read_dir(lab.snapshots_dir().join("packs")).unwrap() {
-        let path = pack.unwrap().path();
-        let mut bytes = std::fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-    }
-}
-
 pub async fn what_is_kept_and_damaged_is_refused_with_the_reason(lab: Builder) {
     let lab = lab.start().await;
     let id = sandbox(&lab).await;
     pause(&lab, &id).await;
-    flip(&lab);
+    lab.kept.flip();
     let refused = execute(&lab, &id, json!({ "command": "true" })).await.expect(502).json();
     assert!(refused["message"].as_str().unwrap().contains("is damaged"), "{refused}");
     assert_eq!(shown(&lab, &id).await["state"], "paused");
-    flip(&lab);
+    lab.kept.flip();
     assert_eq!(run(&lab, &id, "echo on").await["stdout"], "on\n");
-    let path = lab.snapshots_dir();
-    let away = path.with_extension("away");
     pause(&lab, &id).await;
-    std::fs::rename(&path, &away).unwrap();
+    lab.kept.lose(true);
     execute(&lab, &id, json!({ "command": "true" })).await.expect(502);
     assert_eq!(shown(&lab, &id).await["state"], "paused");
-    std::fs::rename(&away, &path).unwrap();
+    lab.kept.lose(false);
     assert_eq!(run(&lab, &id, "echo on").await["stdout"], "on\n");
     lab.end().await;
 }

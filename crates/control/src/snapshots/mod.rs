@@ -9,10 +9,12 @@ mod prune;
 pub mod record;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
 use wire::id::{SandboxId, SnapshotId, TeamId};
-use wire::node::{Observed, TakeSnapshot};
+use wire::node::{NodeErrorCode, Observed, TakeSnapshot, TakenSnapshot};
 use wire::public::snapshot::{Snapshot, SnapshotList};
 use wire::sandbox::State;
 
@@ -23,11 +25,14 @@ use self::record::SnapshotRecord;
 use crate::entropy;
 use crate::error::{Error, Result};
 use crate::fleet::Fleet;
-use crate::nodes::NodeFailure;
+use crate::nodes::{Node, NodeFailure};
 use crate::pauses;
 use crate::record::SandboxRecord;
 use crate::sandboxes::{self, Made, Plan, owned};
 use crate::store::{CreateKey, SnapshotPage};
+
+/// A node that is busy with a sandbox is asked again after so long.
+const BUSY_WAIT: Duration = Duration::from_millis(50);
 
 /// A snapshot somebody wants.
 #[derive(Debug, Clone)]
@@ -58,7 +63,7 @@ pub async fn take(fleet: &Arc<Fleet>, team: &TeamId, id: &SandboxId, order: Orde
     let own_id = SnapshotId::from_entropy(entropy::bytes()?);
     let record = SnapshotRecord::of(&sandbox, own_id, order.name, order.ends, fleet.now_ms());
     fleet.store.begin_snapshot(&record).await?;
-    match node.client.snapshot(id, &TakeSnapshot { ends: order.ends }).await {
+    match ask(fleet, team, id, node, TakeSnapshot { ends: order.ends }).await {
         Ok(taken) => {
             let finished = fleet.store.finish_snapshot(&record.id, taken.root, taken.bytes).await?;
             finished.map(SnapshotRecord::present).ok_or_else(|| unknown(record.id.as_str()))
@@ -71,6 +76,32 @@ pub async fn take(fleet: &Arc<Fleet>, team: &TeamId, id: &SandboxId, order: Orde
             }
             Err(why_not(fleet, id, failure).await)
         }
+    }
+}
+
+/// Asks its node for a snapshot: again, while that is busy with another, or with a pause, from which it is woken.
+async fn ask(
+    fleet: &Arc<Fleet>,
+    team: &TeamId,
+    id: &SandboxId,
+    mut node: Arc<Node>,
+    order: TakeSnapshot,
+) -> std::result::Result<TakenSnapshot, NodeFailure> {
+    let deadline = Instant::now() + fleet.limits.ready_wait;
+    loop {
+        let refused = match node.client.snapshot(id, &order).await {
+            Err(NodeFailure::Refused(refusal))
+                if refusal.code == NodeErrorCode::WrongState && Instant::now() < deadline =>
+            {
+                refusal
+            }
+            answered => return answered,
+        };
+        tokio::time::sleep(BUSY_WAIT).await;
+        node = match pauses::ready(fleet, team, id).await {
+            Ok(node) => node,
+            Err(_) => return Err(NodeFailure::Refused(refused)),
+        };
     }
 }
 

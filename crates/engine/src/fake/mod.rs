@@ -32,7 +32,7 @@ use wire::guest::Shims;
 use wire::id::SandboxId;
 
 use crate::steps::{Faults, StepLog};
-use crate::{Error, Exit, Machine, MachineSpec, Owned, Stream, Up};
+use crate::{Checkpoint, Error, Exit, Machine, MachineSpec, Owned, Stream, Up};
 use layout::{Layout, Place};
 use machine::Running;
 
@@ -114,14 +114,15 @@ impl Fake {
     /// As there, and [`Error::Exists`].
     pub async fn up(&self, spec: &MachineSpec) -> Result<Up, Error> {
         let place = self.layout.place(&spec.id);
-        if let Some(from) = spec.from.as_deref().filter(|from| is_of(from, &spec.id)) {
+        let from = Checkpoint::arrived(spec.from.as_ref()).await?;
+        if let Some(from) = from.as_deref().filter(|from| is_of(from, &spec.id)) {
             return self.go_on(&spec.id, &place, from).await;
         }
         if place.exists() {
             return Err(Error::Exists { id: spec.id.clone() });
         }
         let log = StepLog::new(self.faults.clone());
-        match self.bring_up(&log, spec, &place).await {
+        match self.bring_up(&log, &spec.id, from.as_deref(), &place).await {
             Ok(machine) => Ok(Up { machine, steps: log.into_times() }),
             Err(failed) => {
                 if let Err(error) = self.down(&spec.id).await {
@@ -193,16 +194,22 @@ impl Fake {
         self.down(id).await
     }
 
-    async fn bring_up(&self, log: &StepLog, spec: &MachineSpec, place: &Place) -> Result<Machine, Error> {
+    async fn bring_up(
+        &self,
+        log: &StepLog,
+        id: &SandboxId,
+        from: Option<&Path>,
+        place: &Place,
+    ) -> Result<Machine, Error> {
         let directory = async {
             place.make()?;
-            match &spec.from {
+            match from {
                 Some(from) => files::unpack(from, &place.root()).await,
                 None => Ok(()),
             }
         };
         log.step(STEP_DIRECTORY, directory).await?;
-        let running = log.step(STEP_AGENT, self.start(&spec.id, place)).await?;
+        let running = log.step(STEP_AGENT, self.start(id, place)).await?;
         log.step(STEP_BOOT, async {
             // The latency that was asked for.
             tokio::time::sleep(self.behaviour.bring_up_delay).await;

@@ -403,12 +403,12 @@ async fn a_checkpoint_stands_still_and_goes_on_also_under_the_next_owner() {
         );
         lab.restarted();
     }
-    let from = Some(into.path().to_owned());
+    let from = Some(into.path().to_owned().into());
     let again = lab.fake.up(&MachineSpec { from, ..spec(&id(1)) }).await.unwrap().machine;
     let (_node, hello) = Node::greet(&lab.fake, &again).await;
     assert!(!hello.claimed_now, "{hello:?}");
     lab.fake.down(&id(1)).await.unwrap();
-    let from = Some(into.path().to_owned());
+    let from = Some(into.path().to_owned().into());
     let gone = lab.fake.up(&MachineSpec { from, ..spec(&id(1)) }).await;
     assert!(matches!(gone, Err(Error::Ended { .. })), "{gone:?}");
     lab.end().await;

@@ -14,9 +14,9 @@ use super::checkpoint::order_key;
 use super::{Inner, missing_is_fine};
 use crate::process::Process;
 use crate::steps::StepLog;
-use crate::{Error, Machine, MachineSpec, Up};
+use crate::{Checkpoint, Error, Machine, MachineSpec, Up};
 
-/// The steps, in order; `image`, `disk` and `network` run side by side.
+/// The steps, in order; `image`, `disk` and `network` run side by side, while what it goes on from arrives.
 pub(super) const STEPS: [&str; 6] = [DIRECTORY, IMAGE, DISK, NETWORK, BUNDLE, MACHINE];
 const DIRECTORY: &str = "directory";
 const IMAGE: &str = "image";
@@ -54,19 +54,20 @@ impl Inner {
 
     async fn forwards(self: &Arc<Self>, spec: &MachineSpec, log: &StepLog) -> Result<Machine, Error> {
         log.step(DIRECTORY, self.on_a_thread("making a directory", spec, Self::make_directory)).await?;
-        // All three run to their end even if one fails: what is half done cannot be undone.
-        let (image, disk, network) = tokio::join!(
+        // All run to their end even if one fails: what is half done cannot be undone.
+        let (image, disk, network, from) = tokio::join!(
             log.step(IMAGE, self.launcher.image(&spec.image, &self.skeleton)),
             log.step(DISK, self.make_disk(spec)),
             log.step(NETWORK, self.networks.create(&spec.id)),
+            Checkpoint::arrived(spec.from.as_ref()),
         );
-        let (root, network) = (image?, network?);
+        let (root, network, from) = (image?, network?, from?);
         disk?;
         // S has no name of its own: it is this process's descriptor until the sandbox's kernel is in it.
         let netns = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), network.as_raw_fd()));
         let write = move |inner: &Self, spec: &MachineSpec| inner.write_bundle(spec, &root, &netns);
         log.step(BUNDLE, self.on_a_thread("writing a bundle", spec, write)).await?;
-        log.step(MACHINE, self.start(spec)).await
+        log.step(MACHINE, self.start(spec, from.as_deref())).await
     }
 
     /// Does what may have to wait for the host's disk, while others go on.
@@ -106,9 +107,9 @@ impl Inner {
             .map_err(Error::io(format!("writing {}", path.display())))
     }
 
-    async fn start(&self, spec: &MachineSpec) -> Result<Machine, Error> {
+    async fn start(&self, spec: &MachineSpec, from: Option<&Path>) -> Result<Machine, Error> {
         let (id, records, bundle) = (&spec.id, self.config.records(), self.config.bundle(&spec.id));
-        let (name, bound, args) = match &spec.from {
+        let (name, bound, args) = match from {
             None => ("runsc run", RUN_WAIT, self.runsc.run_args(&records, &bundle, id)),
             Some(from) => {
                 ("runsc restore", RESTORE_WAIT, self.runsc.restore_args(&records, &bundle, from, id))

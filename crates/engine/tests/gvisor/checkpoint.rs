@@ -58,7 +58,7 @@ async fn what_was_written_down_goes_on_where_it_stood_still() {
     let Written { lab, spec, machine, into, counted: before } = written().await;
     lab.engine.down(&machine.id).await.unwrap();
     lab.assert_clean().await;
-    let spec = MachineSpec { from: Some(into), ..spec };
+    let spec = MachineSpec { from: Some(into.into()), ..spec };
     for _ in 0..2 {
         let again = lab.engine.up(&spec).await.unwrap().machine;
         let mut guest = lab.guest(&again).await;
@@ -110,7 +110,7 @@ async fn copies_of_one_sandbox_have_tokens_names_and_generations_of_their_own() 
     lab.engine.checkpoint(&machine.id, &into).await.unwrap();
     lab.engine.down(&machine.id).await.unwrap();
     for (digit, name) in [("a", "first"), ("b", "second")] {
-        let spec = MachineSpec { from: Some(into.clone()), ..lab.spec() };
+        let spec = MachineSpec { from: Some(into.clone().into()), ..lab.spec() };
         let copy = lab.engine.up(&spec).await.unwrap().machine;
         let mut guest = lab.guest(&copy).await;
         let renewed = renew(&mut guest, digit, name).await;
@@ -166,7 +166,7 @@ async fn whichever_step_fails_it_goes_on() {
 #[tokio::test]
 async fn a_checkpoint_that_is_not_there_brings_nothing_up_and_leaves_nothing() {
     let lab = Lab::new();
-    let spec = MachineSpec { from: Some(lab.fresh_directory()), ..lab.spec() };
+    let spec = MachineSpec { from: Some(lab.fresh_directory().into()), ..lab.spec() };
     let failed = lab.engine.up(&spec).await;
     assert!(matches!(failed, Err(Error::Step { step: "machine", .. })), "{failed:?}");
     lab.end().await;

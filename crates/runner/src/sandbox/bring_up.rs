@@ -1,10 +1,10 @@
 //! Makes a machine and claims its agent.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{Machine, MachineSpec};
+use engine::{Arrival, Checkpoint, Machine, MachineSpec};
+use tokio::sync::watch;
 use wire::guest::renew::RenewKind;
 use wire::node::StepTime;
 use wire::snapshot::Root;
@@ -14,7 +14,7 @@ use super::record::Record;
 use super::renew::{RENEWED, renew};
 use crate::guest::Connection;
 use crate::node::Node;
-use crate::vault::{check, token};
+use crate::vault::{Files, check, token};
 use wire::causes::chain;
 
 /// A fresh agent has so long to listen and to be claimed.
@@ -71,24 +71,37 @@ async fn go_on_from(node: &Node, record: &Record, root: Root, kind: RenewKind) -
     let facts = node.vault.facts(root).await.map_err(|error| error.message)?;
     check(&facts, node, &record.spec.image).map_err(|error| error.message)?;
     let token = token(&facts).map_err(|error| error.message)?;
-    let began = Instant::now();
-    let files = node.vault.fetch(root).await.map_err(|error| error.message)?;
-    node.faults.reached(FETCHED).await;
-    let step = StepTime { step: FETCHED.into(), micros: began.elapsed().as_micros() as u64 };
     let mut as_it_was = record.clone();
     as_it_was.token = token;
-    let mut up = make(node, &as_it_was, Some(files.dir())).await?;
+    let (tell, checkpoint) = Checkpoint::coming();
+    // What is plain stays so until the machine has read it.
+    let (fetched, up) = tokio::join!(fetch(node, root, tell), make(node, &as_it_was, Some(checkpoint)));
+    let ((_files, step), mut up) = (fetched?, up?);
     up.steps.insert(0, step);
     let began = Instant::now();
     up.token = renew(node, &up.machine, &up.connection, &as_it_was, kind).await?;
     node.faults.reached(RENEWED).await;
     up.steps.push(StepTime { step: RENEWED.into(), micros: began.elapsed().as_micros() as u64 });
+    tracing::debug!(sandbox = %record.id, steps = ?up.steps, "it goes on");
     Ok(up)
 }
 
-async fn make(node: &Node, record: &Record, from: Option<&Path>) -> Result<Up, String> {
+/// Brings a snapshot here, and tells where it is, or why it is not.
+async fn fetch(
+    node: &Node,
+    root: Root,
+    tell: watch::Sender<Option<Arrival>>,
+) -> Result<(Arc<Files>, StepTime), String> {
+    let began = Instant::now();
+    let fetched = node.vault.fetch(root).await.map_err(|error| error.message);
+    node.faults.reached(FETCHED).await;
+    let step = StepTime { step: FETCHED.into(), micros: began.elapsed().as_micros() as u64 };
+    tell.send_replace(Some(fetched.as_ref().map(|files| files.dir().to_owned()).map_err(Clone::clone)));
+    Ok((fetched?, step))
+}
+
+async fn make(node: &Node, record: &Record, from: Option<Checkpoint>) -> Result<Up, String> {
     let image = node.image(&record.spec.image).map_err(|error| error.message)?;
-    let from = from.map(Path::to_owned);
     let spec = MachineSpec { id: record.id.clone(), image, resources: record.spec.resources, from };
     let up = node.engine.up(&spec).await.map_err(|error| chain(&error))?;
     let began = Instant::now();

@@ -1,7 +1,7 @@
 //! Writes down what a sandbox is, and makes it durable; then it goes on, or its compute is given back.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::{Exit, Machine};
 use wire::causes::chain;
@@ -27,7 +27,9 @@ const DRAIN_BOUND: Duration = Duration::from_millis(500);
 const PART_BOUND: Duration = Duration::from_secs(10);
 /// A machine whose checkpoint failed has so long to be seen to have ended of it.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
-/// Steps between the engine's own: it is written down, and stands still.
+/// Steps between the engine's own: nobody talks to it any more.
+const PARTED: &str = "parted";
+/// … it is written down, and stands still.
 const WRITTEN: &str = "written";
 /// … and it is as durable as it will be.
 const KEPT: &str = "kept";
@@ -71,12 +73,15 @@ pub(super) async fn capture(
     aim: Aim,
 ) -> Result<Captured, NotCaptured> {
     let _talking = talk.begin(|| node.engine.wake(&record.id));
+    let mut pace = Pace::of(&record.id);
     let captured = async {
-        let files = write(&node, &record, &machine, farewell, &talk).await?;
-        match aim {
+        let files = write(&node, &record, &machine, farewell, &talk, &mut pace).await?;
+        let captured = match aim {
             Aim::GoOn => go_on(&node, &record, files).await,
             Aim::Pause | Aim::End => keep(&node, &record, files).await,
-        }
+        };
+        pace.step(if aim == Aim::GoOn { "went on" } else { KEPT });
+        captured
     };
     let error = match captured.await {
         Ok(captured) => return Ok(captured),
@@ -113,6 +118,7 @@ async fn write(
     machine: &Option<Machine>,
     farewell: Option<Farewell>,
     talk: &Talk,
+    pace: &mut Pace<'_>,
 ) -> Result<Files, NodeError> {
     let farewell = match (farewell, machine) {
         (Some(farewell), _) => farewell,
@@ -129,9 +135,11 @@ async fn write(
         exit = ended(machine) => return Err(NodeError::new(NodeErrorCode::EngineFailed, exit.evidence)),
     }
     drop(farewell);
+    pace.step(PARTED);
     let files = node.vault.draft()?;
     let written = node.engine.checkpoint(&record.id, files.dir()).await;
     written.map_err(|error| NodeError::new(NodeErrorCode::EngineFailed, chain(&error)))?;
+    pace.step(WRITTEN);
     reached(node, WRITTEN).await?;
     Ok(files)
 }
@@ -147,6 +155,24 @@ async fn go_on(node: &Node, record: &Record, files: Files) -> Result<Captured, N
     let went_on = node.engine.resume(&record.id).await;
     went_on.map_err(|error| NodeError::new(NodeErrorCode::EngineFailed, chain(&error)))?;
     Ok(Captured { files: Arc::new(files), kept: None })
+}
+
+/// How long each step takes, for the log.
+struct Pace<'a> {
+    sandbox: &'a SandboxId,
+    since: Instant,
+}
+
+impl<'a> Pace<'a> {
+    fn of(sandbox: &'a SandboxId) -> Self {
+        Self { sandbox, since: Instant::now() }
+    }
+
+    fn step(&mut self, step: &str) {
+        let micros = self.since.elapsed().as_micros();
+        tracing::debug!(sandbox = %self.sandbox, step, micros, "a step of a capture");
+        self.since = Instant::now();
+    }
 }
 
 /// A step that tests hold or let fail.

@@ -15,6 +15,8 @@ pub(super) struct Orders {
     wakes: Vec<Answer>,
     /// Why the last of either came to nothing.
     refusal: Option<NodeError>,
+    /// The wake that came to nothing last, by its generation.
+    refused_wake: Option<(u64, NodeError)>,
 }
 
 impl Orders {
@@ -42,6 +44,18 @@ impl Orders {
     /// What is under way comes to nothing, for this reason.
     pub(super) fn refused(&mut self, refusal: NodeError) {
         self.refusal = Some(refusal);
+    }
+
+    /// The wake of this generation comes to nothing, for this reason.
+    pub(super) fn refused_wake(&mut self, generation: u64, refusal: NodeError) {
+        self.refused_wake = Some((generation, refusal.clone()));
+        self.refused(refusal);
+    }
+
+    /// Why the wake of this generation came to nothing, if it did: who orders it once more has not heard of that yet.
+    pub(super) fn why_no_wake(&self, generation: u64) -> Option<NodeError> {
+        let refused = self.refused_wake.as_ref().filter(|(refused, _)| *refused == generation);
+        refused.map(|(_, refusal)| refusal.clone())
     }
 
     /// Tells those whose waiting is over, now that it has entered this state.

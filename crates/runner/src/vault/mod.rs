@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Plain files hold all of a sandbox's memory. They are readable by root alone, go when nobody holds them, and none
-//! outlives a restart of the node.
+//! outlives the node's process.
 
 mod facts;
 
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use artifact::snapshot::{Collect, Collected, Facts, GoneKind, Settings, Snapshots};
+use artifact::snapshot::{Collect, Collected, Facts, GoneKind, Place, Settings, Snapshots};
 use wire::causes::chain;
 use wire::node::{NodeError, NodeErrorCode, PruneSnapshots, Pruned, PrunedItem, PrunedKind};
 use wire::snapshot::Root;
@@ -73,11 +73,26 @@ impl Vault {
     /// When the directory cannot be made or emptied.
     pub fn open(dir: PathBuf, settings: Settings) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        for entry in fs::read_dir(&dir)? {
-            fs::remove_dir_all(entry?.path())?;
-        }
+        empty(&dir)?;
         let (next, store, copies) = Default::default();
         Ok(Self { settings, dir, next, store, copies })
+    }
+
+    /// Leaves nothing plain behind. What is being written or read meanwhile fails.
+    pub(crate) async fn close(self: &Arc<Self>) {
+        let vault = self.clone();
+        let emptied = tokio::task::spawn_blocking(move || empty(&vault.dir)).await;
+        if let Err(error) = emptied.map_err(io::Error::other).flatten() {
+            tracing::warn!(%error, "plain files of snapshots stay until the next start");
+        }
+    }
+
+    /// How often what a sandbox is lies on the node's disk while it is being kept.
+    pub(crate) fn copies_on_disk(&self) -> u64 {
+        match self.settings.place {
+            Place::Disk(_) => 2,
+            Place::Bucket(_) => 1,
+        }
     }
 
     /// An empty directory for plain files.
@@ -179,6 +194,17 @@ impl Vault {
         *store = Some(open.clone());
         Ok(open)
     }
+}
+
+fn empty(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        match fs::remove_dir_all(entry?.path()) {
+            // Whoever held it let go at the same moment.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+    }
+    Ok(())
 }
 
 /// Whether somebody holds files of it, as far as can be told at once.

@@ -44,7 +44,12 @@ impl Task {
         };
         match observed.state {
             State::Running => return told(answer, Ok(self.publish())),
-            State::Paused | State::Unpausing => {}
+            State::Unpausing => {}
+            State::Paused => {
+                if let Some(refusal) = self.orders.why_no_wake(order.generation) {
+                    return told(answer, Err(refusal));
+                }
+            }
             _ => return told(answer, Err(ending(&observed))),
         }
         self.record.spec.timeout_seconds = order.timeout_seconds;
@@ -142,7 +147,8 @@ impl Task {
 
     /// Whether there is room for what it is. One that is refused runs on, as if nobody had asked.
     pub(super) fn room_to_pause(&self) -> Result<(), NodeError> {
-        self.node.room.check_bytes(self.node.engine.checkpoint_bytes_max(&self.record.id))
+        let bytes = self.node.engine.checkpoint_bytes_max(&self.record.id);
+        self.node.room.check_bytes(bytes.saturating_mul(self.node.vault.copies_on_disk()))
     }
 
     pub(super) fn time_up(&mut self) -> Option<Event> {
@@ -162,7 +168,8 @@ impl Task {
             Event::Released => self.tear_downs = 0,
             Event::BringUpFailed(evidence) if self.life.state() == State::Unpausing => {
                 let message = format!("the sandbox could not be woken: {evidence}");
-                self.orders.refused(NodeError::new(NodeErrorCode::EngineFailed, message));
+                let refusal = NodeError::new(NodeErrorCode::EngineFailed, message);
+                self.orders.refused_wake(self.record.generation, refusal);
             }
             _ => {}
         }
