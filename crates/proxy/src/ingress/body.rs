@@ -315,8 +315,8 @@ mod tests {
         check(1000, 1, 10 * SECOND, true, Err("body_bytes_per_second_min")).await;
         check(100, 100, SECOND, false, Ok(10_000)).await;
         check(1000, 1, 10 * SECOND, false, Err("body_bytes_per_second_min")).await;
-        check(2, 1, 59 * SECOND, false, Ok(2)).await;
-        check(2, 1, 61 * SECOND, false, Err("body_idle")).await;
+        check(1, 1, 59 * SECOND, false, Ok(1)).await;
+        check(1, 1, 61 * SECOND, false, Err("body_idle")).await;
     }
 
     #[tokio::test(start_paused = true)]
