@@ -3,13 +3,13 @@
 
 A program inside holds so much memory that nobody can compress, and renews all of it before each. In turn:
 
-  pause      `POST …/pause` to its answer: what it is, is durable, and its compute is gone
+  pause      `POST …/pause` to its answer: what it is, is durable, and its compute is gone; and without what its node says
+             that the latter took
   wake       the next command's answer, from asking for it
   snapshot   `POST …/snapshot/create` to its answer; beside it, how long the program inside stood still
   restore    `POST …/snapshot/restore` and the first command's answer, 1, 10 and 50 at once
-  bare       `runsc pause`, `runsc checkpoint` and an fsync of what it wrote: it is durable; `runsc restore` of that, to its
-             exit, with a bundle, a network namespace and a control group that are there before; and `runsc delete --force`,
-             with which compute is gone as after a pause
+  bare       `runsc pause`, `runsc checkpoint` and an fsync of what it wrote; `runsc restore` of that, to its exit, with a
+             bundle, a network namespace and a control group that are there before
 """
 
 import argparse
@@ -18,6 +18,7 @@ import glob
 import json
 import os
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -112,14 +113,13 @@ class Engine:
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": None}
         restore = [*inside, *flags, "restore", f"--image-path={image}", "--detach", f"--bundle={bundle}", name]
         took, _ = kit.timed(lambda: subprocess.run(restore, check=True, preexec_fn=without_membarrier, **quiet))
-        delete = [*inside, "delete", "--force", name]
-        released, _ = kit.timed(lambda: subprocess.run(delete, check=True, **quiet))
+        subprocess.run([*inside, "delete", "--force", name], check=True, **quiet)
         subprocess.run(["ip", "netns", "del", name], check=True)
-        return took, released
+        return took
 
     def checkpoint(self, sandbox):
         """Stops it, writes it down, has the disk take it, and lets it go on. How long until it was written, until it was
-        durable, until its compute would be gone too, and how long a restore of it takes."""
+        durable, and how long a restore of it takes."""
         self.count += 1
         image = f"{self.scratch}/image-{self.count}"
         os.mkdir(image)
@@ -133,10 +133,17 @@ class Engine:
             os.close(descriptor)
         durable = time.perf_counter()
         self.runsc("resume", sandbox)
-        restored, released = self.restore(sandbox, image)
+        restored = self.restore(sandbox, image)
         subprocess.run(["rm", "-r", image], check=True)
-        durable_ms = (durable - began) * 1000
-        return (written - began) * 1000, durable_ms, durable_ms + released, restored
+        return (written - began) * 1000, (durable - began) * 1000, restored
+
+    def released(self, sandbox):
+        """How long its node took to give back the compute of a sandbox that is paused."""
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as node:
+            node.connect(f"{os.path.dirname(self.run_dir)}/node.sock")
+            node.sendall(f"GET /v1/sandboxes/{sandbox} HTTP/1.0\r\nhost: node\r\n\r\n".encode())
+            seen = json.loads(node.makefile().read().split("\n\n", 1)[1])
+        return next(step["micros"] / 1000 for step in seen["steps"] if step["step"] == "released")
 
 
 def once(client, engine, sandbox, twin, times, index):
@@ -146,7 +153,7 @@ def once(client, engine, sandbox, twin, times, index):
     # Of a twin: a checkpoint that nobody told the agent of cuts its connection in a way that ours do not.
     renew(client, twin)
     bare = engine.checkpoint(twin)
-    for name, took in zip(("checkpoint_written", "checkpoint_durable", "released", "restore"), bare):
+    for name, took in zip(("checkpoint_written", "checkpoint_durable", "restore"), bare):
         note(f"bare_{name}", took)
     renew(client, sandbox)
     taking, snapshot = kit.timed(
@@ -156,6 +163,7 @@ def once(client, engine, sandbox, twin, times, index):
     renew(client, sandbox)
     pausing, _ = kit.timed(lambda: client.call("POST", f"/v1/sandbox/{sandbox}/pause", {}))
     note("pause_released", pausing)
+    note("pause_durable", pausing - engine.released(sandbox))
     note("wake_to_first_command", kit.timed(lambda: client.execute(sandbox, "true"))[0])
     restoring, copy = kit.timed(lambda: restored(client, snapshot["name"]))
     note("restore_to_first_command", restoring)
@@ -213,8 +221,8 @@ def over(figures):
     """What we add to the engine's own time, at p50."""
     added = {}
     for size, times in figures.items():
-        if "bare_released" in times:
-            bare, ours = times["bare_released"]["p50"], times["pause_released"]["p50"]
+        if "bare_checkpoint_durable" in times:
+            bare, ours = times["bare_checkpoint_durable"]["p50"], times["pause_durable"]["p50"]
             wake, restore = times["wake_to_first_command"]["p50"], times["bare_restore"]["p50"]
             added[size] = {"pause_ms": round(ours - bare, 2), "pause_ratio": round(ours / bare, 2),
                            "wake_ms": round(wake - restore, 2), "wake_ratio": round(wake / restore, 2)}

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use testkit::http::Answer;
 use testkit::lab::{Builder, Lab, eventually};
 use testkit::machines::Kind;
+use wire::node::{NodeError, WakeSandbox};
 
 use super::{PATIENCE_SECONDS, execute, many, read, run, sandbox, shown, write};
 use crate::id_of;
@@ -334,9 +335,20 @@ pub async fn a_wake_that_fails_at_any_step_leaves_it_paused(lab: Builder) {
         assert!(message.contains(step) && message.contains("could not be woken"), "{step}: {message}");
         assert_eq!(shown(&lab, &id).await["state"], "paused");
         assert_no_compute(&lab).await;
+        // Who orders the same wake once more has not heard of that, and wakes nothing.
+        let again = wake_again(&lab, &id).await;
+        assert!(again.message.contains(step), "{step}: {again:?}");
+        assert_no_compute(&lab).await;
     }
     counted(&lab, &id, before + 10).await;
     lab.end().await;
+}
+
+/// Orders the wake that the node has refused last.
+async fn wake_again(lab: &Lab, id: &str) -> NodeError {
+    let (id, supervisor) = (id.parse().unwrap(), lab.runner().supervisor());
+    let generation = supervisor.observed(&id).unwrap().generation;
+    supervisor.wake(&id, WakeSandbox { generation, timeout_seconds: PATIENCE_SECONDS }).await.unwrap_err()
 }
 
 pub async fn a_node_that_restarts_meanwhile_loses_nothing(lab: Builder) {

@@ -7,7 +7,7 @@ use engine::{Exit, Machine};
 use wire::causes::chain;
 use wire::guest::Request;
 use wire::id::SandboxId;
-use wire::node::{NodeError, NodeErrorCode};
+use wire::node::{NodeError, NodeErrorCode, StepTime};
 use wire::snapshot::Root;
 
 use super::dial::dial;
@@ -34,7 +34,7 @@ const WRITTEN: &str = "written";
 /// … and it is as durable as it will be.
 const KEPT: &str = "kept";
 /// … and its compute is gone.
-const RELEASED: &str = "released";
+pub(super) const RELEASED: &str = "released";
 
 /// What is to become of a sandbox that is captured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub(super) struct Captured {
     pub(super) files: Arc<Files>,
     /// As it is kept, unless it goes on: then that is still to be done, while it does.
     pub(super) kept: Option<(Root, u64)>,
+    /// How long each step took until it was.
+    pub(super) steps: Vec<StepTime>,
 }
 
 /// Why a sandbox is not captured, and what became of it.
@@ -73,15 +75,13 @@ pub(super) async fn capture(
     aim: Aim,
 ) -> Result<Captured, NotCaptured> {
     let _talking = talk.begin(|| node.engine.wake(&record.id));
-    let mut pace = Pace::of(&record.id);
+    let mut pace = Pace::begin();
     let captured = async {
         let files = write(&node, &record, &machine, farewell, &talk, &mut pace).await?;
-        let captured = match aim {
+        match aim {
             Aim::GoOn => go_on(&node, &record, files).await,
-            Aim::Pause | Aim::End => keep(&node, &record, files).await,
-        };
-        pace.step(if aim == Aim::GoOn { "went on" } else { KEPT });
-        captured
+            Aim::Pause | Aim::End => keep(&node, &record, files, pace).await,
+        }
     };
     let error = match captured.await {
         Ok(captured) => return Ok(captured),
@@ -118,7 +118,7 @@ async fn write(
     machine: &Option<Machine>,
     farewell: Option<Farewell>,
     talk: &Talk,
-    pace: &mut Pace<'_>,
+    pace: &mut Pace,
 ) -> Result<Files, NodeError> {
     let farewell = match (farewell, machine) {
         (Some(farewell), _) => farewell,
@@ -144,34 +144,36 @@ async fn write(
     Ok(files)
 }
 
-async fn keep(node: &Node, record: &Record, files: Files) -> Result<Captured, NodeError> {
+async fn keep(node: &Node, record: &Record, files: Files, mut pace: Pace) -> Result<Captured, NodeError> {
     let files = Arc::new(files);
     let kept = node.vault.keep(&files, about(node, record)).await?;
+    pace.step(KEPT);
     reached(node, KEPT).await?;
-    Ok(Captured { files, kept: Some(kept) })
+    Ok(Captured { files, kept: Some(kept), steps: pace.steps })
 }
 
 async fn go_on(node: &Node, record: &Record, files: Files) -> Result<Captured, NodeError> {
     let went_on = node.engine.resume(&record.id).await;
     went_on.map_err(|error| NodeError::new(NodeErrorCode::EngineFailed, chain(&error)))?;
-    Ok(Captured { files: Arc::new(files), kept: None })
+    Ok(Captured { files: Arc::new(files), kept: None, steps: Vec::new() })
 }
 
-/// How long each step takes, for the log.
-struct Pace<'a> {
-    sandbox: &'a SandboxId,
+/// How long each step takes.
+struct Pace {
     since: Instant,
+    steps: Vec<StepTime>,
 }
 
-impl<'a> Pace<'a> {
-    fn of(sandbox: &'a SandboxId) -> Self {
-        Self { sandbox, since: Instant::now() }
+impl Pace {
+    fn begin() -> Self {
+        Self { since: Instant::now(), steps: Vec::new() }
     }
 
     fn step(&mut self, step: &str) {
-        let micros = self.since.elapsed().as_micros();
-        tracing::debug!(sandbox = %self.sandbox, step, micros, "a step of a capture");
-        self.since = Instant::now();
+        let now = Instant::now();
+        let micros = now.duration_since(self.since).as_micros() as u64;
+        self.steps.push(StepTime { step: step.to_owned(), micros });
+        self.since = now;
     }
 }
 

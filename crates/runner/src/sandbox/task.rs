@@ -5,6 +5,7 @@ mod pausing;
 mod snapshots;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use engine::{Exit, Machine};
 use tokio::sync::{mpsc, watch};
@@ -46,6 +47,7 @@ pub struct Task {
     record: Record,
     machine: Option<Machine>,
     steps: Vec<StepTime>,
+    release_began: Instant,
     tear_downs: u32,
     /// Who waits for a pause or a wake.
     orders: Orders,
@@ -116,6 +118,7 @@ impl Task {
             record,
             machine,
             steps: Vec::new(),
+            release_began: Instant::now(),
             tear_downs: 0,
             orders: Orders::default(),
             aim: Aim::default(),
@@ -217,6 +220,7 @@ impl Task {
                 let attempts = self.tear_downs;
                 self.tear_downs += 1;
                 self.machine = None;
+                self.release_began = Instant::now();
                 Box::pin(async move { Outcome::Event(release(node, record.id, attempts).await) })
             }
             Work::Stop => {

@@ -150,12 +150,12 @@ pub struct Observed {
     /// The snapshot of it that outlives it, once it is gone. It is whoever hears of it who takes it away from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaves: Option<Root>,
-    /// How long each step of its bring-up took, in microseconds, in order.
+    /// How long each step took that led to where it is, a bring-up or a pause, in microseconds, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<StepTime>,
 }
 
-/// One step of a bring-up.
+/// One step of a bring-up or a pause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepTime {
     /// The step.

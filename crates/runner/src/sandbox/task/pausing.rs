@@ -1,10 +1,10 @@
 //! What a task does for a sandbox that is to be paused, or to run again.
 
-use wire::node::{NodeError, NodeErrorCode, Observed, PauseSandbox, WakeSandbox};
+use wire::node::{NodeError, NodeErrorCode, Observed, PauseSandbox, StepTime, WakeSandbox};
 use wire::sandbox::State;
 
 use super::Task;
-use crate::sandbox::capture::{Aim, Captured, NotCaptured, give_up};
+use crate::sandbox::capture::{Aim, Captured, NotCaptured, RELEASED, give_up};
 use crate::sandbox::handle::{Answer, Sight};
 use crate::sandbox::lifecycle::{CaptureFailure, Event};
 use crate::sandbox::orders::tell;
@@ -116,6 +116,7 @@ impl Task {
             let error = NodeError::new(NodeErrorCode::Internal, evidence);
             return Err(give_up(&self.node, &self.record.id, error, None).await);
         }
+        self.steps = captured.steps;
         forget(&self.node, &self.record.id, before).await;
         Ok(())
     }
@@ -165,7 +166,11 @@ impl Task {
 
     pub(super) fn note(&mut self, event: &Event) {
         match event {
-            Event::Released => self.tear_downs = 0,
+            Event::Released => {
+                self.tear_downs = 0;
+                let micros = self.release_began.elapsed().as_micros() as u64;
+                self.steps.push(StepTime { step: RELEASED.into(), micros });
+            }
             Event::BringUpFailed(evidence) if self.life.state() == State::Unpausing => {
                 let message = format!("the sandbox could not be woken: {evidence}");
                 let refusal = NodeError::new(NodeErrorCode::EngineFailed, message);
