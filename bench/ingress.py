@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """What the ingress costs beside nginx and HAProxy, and what it adds to a sandbox.
 
-`beside`: all three stand before one app (nginx with an answer of 128 bytes), a process of a machine of the fake engine,
-and so reach it over the same loopback interface. In turn, in each round: requests on connections that stay open (wrk),
-plain and over TLS 1.3 with the same certificate, and one large download (curl). Counted are requests for each second that
-the proxy's processes were on a CPU; for ours also with control and the node, which nothing else here has: whose key it is
-and where it leads is asked for every request. Percentiles are medians over rounds, and of the rounds' ratios to nginx.
-The fake engine looks through all processes of the machine for whoever has a port, whenever a new connection is made to the
-app: that is the node's time, and not what a real engine takes.
+`beside`: all three stand before one app, nginx with an answer of 128 bytes in a network namespace that is one pair of
+interfaces away, as a sandbox's is. In turn, in each round: requests on connections that stay open (wrk), plain and over
+TLS 1.3 with the same certificate, and one large download (curl). Counted are requests for each second that the proxy's
+processes were on a CPU; for ours also with control, which nothing else here has: whose key it is and where it leads is asked
+there. Percentiles are medians over rounds, and of the rounds' ratios and differences to nginx. The sandbox that is named is
+one of the fake engine, and the node's place is taken by a few lines of Python that lend connections to the app
+(`proxies.Lender`), which a real one does as seldom.
 
 `websockets`: memory of the proxy for so many of them that say nothing.
 
@@ -31,12 +31,12 @@ import time
 import kit
 import proxies
 
-BODY = "x" * 128
-APP_PORT, INSIDE_PORT = 8000, 8001
+APP_PORT, INSIDE_PORT = proxies.APP_PORT, 8001
 LARGE_BYTES, LARGE_SANDBOX_BYTES = 1 << 30, 1 << 28
 CONNECTIONS = (10, 50, 200)
-# So many WebSockets to one machine: the ingress admits no more than 512 requests to one.
-CROWD = 500
+# Nothing that is measured here is to meet a limit, of the ingress or of the host.
+LIMITS = [f"--ingress-{name}=20000" for name in
+          ("connections-max", "address-connections-max", "sandbox-requests-max", "key-requests-max")]
 WAIT_SECONDS_MAX = 60
 
 # Answers what it is asked, and agrees to every WebSocket without a word more.
@@ -93,7 +93,18 @@ def fake_door(work):
             os.unlink(path)
             with open(path, "w") as file:
                 json.dump(image, file)
-    return door("--engine", "fake", "--unsafe-fake-engine", data_dir=f"{work}/data")
+    return door("--engine", "fake", "--unsafe-fake-engine", *LIMITS, data_dir=f"{work}/data")
+
+
+@contextlib.contextmanager
+def three_ways(work, client, to):
+    """To the app that is far away: by the ingress, by nginx and by HAProxy."""
+    with open(f"{work}/data/instance") as file:
+        proxies.Lender(f"/run/atoll/{file.read().strip()}/ports.sock").start()
+    ours = to(client.create(timeout=28800), proxies.APP_PORT)
+    tls = [f"{work}/data/tls/ingress.pem", f"{work}/data/tls/ingress.key"]
+    with proxies.nginx(work, *tls) as nginx, proxies.haproxy(work, *tls) as haproxy:
+        yield {"atoll": ours, "nginx": nginx, "haproxy": haproxy}
 
 
 def role_of(process):
@@ -112,17 +123,20 @@ def write(client, sandbox, path, content):
     assert ran["exit_code"] == 0, ran
 
 
-def load(proxy, scheme, connections, seconds):
-    """What wrk says, and what the proxy's processes took meanwhile."""
+def load(proxy, others, scheme, connections, seconds):
+    """What wrk says, and what the proxy's processes, and others, took meanwhile."""
     headers = [word for header in proxy.headers for word in ("-H", header)]
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *headers, proxy.url(scheme)]
-    before = proxy.cpu_seconds()
+    before, others_before = proxy.cpu_seconds(), others()
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    took = proxy.cpu_seconds() - before
+    took, others_took = proxy.cpu_seconds() - before, others() - others_before
     assert "Non-2xx" not in said and "Socket errors" not in said, said
     requests = int(re.search(r"(\d+) requests in", said)[1])
     times = {f"p{share}_ms": milliseconds(re.search(rf"(?m)^ +{share}% +(\S+)", said)[1]) for share in (50, 99)}
-    return {"requests": requests, "per_cpu_second": requests / max(took, 0.01), **times}
+    rates = {"per_cpu_second": requests / max(took, 0.01)}
+    if proxy.headers:
+        rates["per_cpu_second_with_control"] = requests / max(took + others_took, 0.01)
+    return {"requests": requests, **rates, **times}
 
 
 def milliseconds(text):
@@ -157,72 +171,57 @@ def medians(rounds):
 
 def beside(work, rounds, seconds):
     """The first table."""
-    with fake_door(work) as (client, to, roles):
-        port, sandbox = kit.free_port(), client.create()
-        write(client, sandbox, "app.conf", proxies.NGINX_APP.format(port=port, body=BODY))
-        client.execute(sandbox, "sh", "-c", f"mkdir tmp; truncate -s {LARGE_BYTES} large")
-        start(client, sandbox, "sh", "-c", 'exec /usr/sbin/nginx -p "$PWD" -c "$PWD/app.conf"')
-        tls = [f"{work}/data/tls/ingress.pem", f"{work}/data/tls/ingress.key"]
-        with proxies.nginx(work, [port], *tls) as nginx, proxies.haproxy(work, [port], *tls) as haproxy:
-            ways = {"atoll": to(sandbox, port), "nginx": nginx, "haproxy": haproxy}
-            for way in ways.values():
-                answers(way, "plain")
-                answers(way, "tls")
-            with_others = lambda: sum(proxies.cpu_seconds(roles[role]) for role in ("ingress", "control", "node"))
-            return compare(ways, with_others, rounds, seconds)
+    with proxies.app(work, LARGE_BYTES), fake_door(work) as (client, to, roles), three_ways(work, client, to) as ways:
+        for way in ways.values():
+            answers(way, "plain")
+            answers(way, "tls")
+        control = lambda: proxies.cpu_seconds(roles["control"])
+        return compare(ways, control, rounds, seconds)
 
 
-def compare(ways, with_others, rounds, seconds):
+def compare(ways, control, rounds, seconds):
     requests, downloads = {}, {}
     for number in range(rounds):
         # Each is first, second and last equally often.
         names = list(ways)[number % len(ways):] + list(ways)[:number % len(ways)]
         for scheme in ("plain", "tls"):
             for connections in CONNECTIONS:
-                seen = {}
+                seen = {name: load(ways[name], control, scheme, connections, seconds) for name in names}
                 for name in names:
-                    before = with_others()
-                    seen[name] = load(ways[name], scheme, connections, seconds)
-                    if name == "atoll":
-                        all_of_ours = max(with_others() - before, 0.01)
-                        seen[name]["per_cpu_second_with_control"] = seen[name]["requests"] / all_of_ours
-                for name in names:
-                    for figure in ("p50_ms", "p99_ms"):
-                        seen[name][f"{figure}_to_nginx"] = seen[name][figure] / seen["nginx"][figure]
-                    requests.setdefault(f"{scheme} {connections} {name}", []).append(seen[name])
+                    requests.setdefault(f"{scheme} {connections} {name}", []).append(beside_nginx(seen, name))
             for name in names:
                 downloads.setdefault(f"{scheme} {name}", []).append(download(ways[name], scheme))
     return {"requests": {case: medians(each) for case, each in requests.items()},
             "download": {case: medians(each) for case, each in downloads.items()}}
 
 
+def beside_nginx(seen, name):
+    """What one did in a round, and how that compares to what nginx did in the same."""
+    ours, nginx = seen[name], seen["nginx"]
+    ratios = {f"{figure}_to_nginx": ours[figure] / nginx["per_cpu_second"] for figure in ours if "cpu" in figure}
+    more = {f"{figure}_more": ours[figure] - nginx[figure] for figure in ("p50_ms", "p99_ms")}
+    return {**ours, **ratios, **more}
+
+
 def websockets(work, wanted):
-    """Memory for each of the proxies with so many WebSockets, as many as it admits."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with fake_door(work) as (client, to, _):
-        places = []
-        for _ in range(-(-wanted // CROWD)):
-            sandbox, port = client.create(), kit.free_port()
-            write(client, sandbox, "app.py", APP)
-            start(client, sandbox, "python3", "app.py", "0.0.0.0", str(port), "0")
-            places.append(to(sandbox, port))
-            answers(places[-1])
-        ports = [int(place.headers[1].rsplit("-", 1)[1].split(".")[0]) for place in places]
-        tls = [f"{work}/data/tls/ingress.pem", f"{work}/data/tls/ingress.key"]
-        with proxies.nginx(work, ports, *tls) as nginx, proxies.haproxy(work, ports, *tls) as haproxy:
-            ways = {"atoll": places, "nginx": [nginx] * len(places), "haproxy": [haproxy] * len(places)}
-            return {name: hold(crowds, wanted) for name, crowds in ways.items()}
+    """Memory for each of the proxies with so many WebSockets."""
+    with open(f"{work}/app.py", "w") as file:
+        file.write(APP)
+    serve = ("python3", f"{work}/app.py", proxies.FAR, str(proxies.APP_PORT), "0")
+    with proxies.far_away() as inside, proxies.started([(proxies.FAR, proxies.APP_PORT)], *inside, *serve):
+        with fake_door(work) as (client, to, _), three_ways(work, client, to) as ways:
+            return {name: hold(way, wanted) for name, way in ways.items()}
 
 
-def hold(crowds, wanted):
-    before, held = crowds[0].resident_mib(), []
+def hold(way, wanted):
+    answers(way)
+    before, held = way.resident_mib(), []
     try:
-        for number in range(wanted):
-            held.append(upgraded(crowds[number // CROWD]))
+        for _ in range(wanted):
+            held.append(upgraded(way))
     except OSError as error:
         print(f"no more than {len(held)} WebSockets: {error}")
-    mib = crowds[0].resident_mib() - before
+    mib = way.resident_mib() - before
     for each in held:
         each.close()
     return {"websockets": len(held), "mib": round(mib, 1), "kib_each": round(mib * 1024 / max(len(held), 1), 2)}
@@ -245,7 +244,7 @@ def upgraded(proxy):
 
 def sandboxed(rounds, seconds):
     """The last table."""
-    with door() as (client, to, _):
+    with door() as (client, to, roles):
         sandbox = client.create(vcpu=2, timeout=3600)
         write(client, sandbox, "/tmp/app.py", APP)
         for address, port in (("0.0.0.0", APP_PORT), ("127.0.0.1", INSIDE_PORT)):
@@ -253,12 +252,12 @@ def sandboxed(rounds, seconds):
         ways = {"outside": to(sandbox, APP_PORT), "loopback": to(sandbox, INSIDE_PORT)}
         for way in ways.values():
             answers(way)
-        seen = {}
+        seen, control = {}, lambda: proxies.cpu_seconds(roles["control"])
         for number in range(rounds):
             for name in list(ways)[::1 if number % 2 else -1]:
                 for connections in CONNECTIONS[:2]:
                     case = seen.setdefault(f"plain {connections} {name}", [])
-                    case.append(load(ways[name], "plain", connections, seconds))
+                    case.append(load(ways[name], control, "plain", connections, seconds))
                 seen.setdefault(f"download {name}", []).append(download(ways[name], "plain"))
         return {"requests": {case: medians(each) for case, each in seen.items()}, "new_connection_ms": fresh(ways)}
 
@@ -282,13 +281,20 @@ def main():
     arguments.add_argument("-n", type=int, default=9, help="rounds")
     arguments.add_argument("--seconds", type=int, default=5, help="of load, for each way and case of a round")
     arguments.add_argument("--websockets", type=int, default=8000)
+    arguments.add_argument("--only", choices=("sandbox", "beside", "websockets"), help="one table; it is not kept")
     given = arguments.parse_args()
+    # As many descriptors as we may have: a WebSocket takes three of the ingress, and two of the others.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with kit.scratch() as work:
         os.chmod(work, 0o755)
-        # First, since it has the template built.
-        sandbox = sandboxed(given.n, given.seconds)
-        result = {"beside": beside(work, given.n, given.seconds), "websockets": websockets(work, given.websockets)}
-    kit.report("ingress", {**result, "sandbox": sandbox})
+        # The first has the template built.
+        tables = {"sandbox": lambda: sandboxed(given.n, given.seconds),
+                  "beside": lambda: beside(work, given.n, given.seconds),
+                  "websockets": lambda: websockets(work, given.websockets)}
+        if given.only:
+            return print(json.dumps(tables[given.only](), indent=2))
+        kit.report("ingress", {name: table() for name, table in tables.items()})
 
 
 if __name__ == "__main__":

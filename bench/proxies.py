@@ -1,40 +1,49 @@
-"""nginx and HAProxy, set up to do what the ingress does for one app, and what a process costs."""
+"""nginx and HAProxy, set up to do what the ingress does for one app; the app's place; and what a process costs."""
 
 import contextlib
 import glob
+import json
 import os
+import selectors
 import socket
 import subprocess
+import threading
 import time
 
 import kit
 
 START_SECONDS_MAX = 30
+# This machine's end of a pair of interfaces, and the app's, which is in a network namespace of its own.
+NEAR, FAR, BITS = "10.213.77.1", "10.213.77.2", 30
+APP_PORT = 8000
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 # As many as the ingress has threads.
 WORKERS = os.cpu_count()
 
 NGINX_APP = """
-daemon off; worker_processes 1; worker_rlimit_nofile 20000; pid app.pid; error_log stderr crit;
-events {{ worker_connections 18000; }}
+daemon off; worker_processes 1; pid {dir}/app.pid; error_log stderr crit;
+events {{ worker_connections 16000; }}
 http {{
-    access_log off; keepalive_requests 100000000; sendfile on; tcp_nopush on; client_body_temp_path tmp;
+    access_log off; keepalive_requests 100000000; keepalive_timeout 1h; sendfile on; tcp_nopush on;
+    client_body_temp_path {dir}/app-body; proxy_temp_path {dir}/app-proxy; fastcgi_temp_path {dir}/app-fastcgi;
+    uwsgi_temp_path {dir}/app-uwsgi; scgi_temp_path {dir}/app-scgi;
     server {{
         listen {port} backlog=4096;
         location = / {{ default_type text/plain; return 200 "{body}"; }}
-        location /large {{ alias large; }}
+        location /large {{ alias {dir}/large; }}
     }}
 }}
 """
 
 NGINX = """
-daemon off; worker_processes {workers}; worker_rlimit_nofile 20000; pid {dir}/nginx.pid; error_log stderr crit;
-events {{ worker_connections 18000; }}
+daemon off; worker_processes {workers}; pid {dir}/nginx.pid; error_log stderr crit;
+events {{ worker_connections 16000; }}
 http {{
     access_log off; keepalive_requests 100000000;
-    client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;
+    client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
+    uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
     map $http_upgrade $onward {{ default upgrade; "" ""; }}
-    upstream app {{ {backends} keepalive 512; keepalive_requests 100000000; }}
+    upstream app {{ server {app}; keepalive 512; keepalive_requests 100000000; }}
     server {{
         listen 127.0.0.1:{plain} backlog=4096; listen 127.0.0.1:{tls} ssl backlog=4096;
         ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;
@@ -50,7 +59,7 @@ http {{
 HAPROXY = """
 global
     nbthread {workers}
-    maxconn 9000
+    maxconn 8500
     ssl-default-bind-options ssl-min-ver TLSv1.3
 defaults
     mode http
@@ -66,7 +75,7 @@ frontend door
     default_backend app
 backend app
     http-reuse always
-{servers}
+    server app {app} pool-max-conn 512
 """
 
 
@@ -109,14 +118,15 @@ def pss_mib(process):
 
 
 @contextlib.contextmanager
-def started(ports, *command):
+def started(addresses, *command):
+    """A server that listens at these; its process."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + START_SECONDS_MAX
-        for port in ports:
+        for address in addresses:
             while True:
                 try:
-                    socket.create_connection(("127.0.0.1", port), timeout=5).close()
+                    socket.create_connection(address, timeout=5).close()
                     break
                 except OSError:
                     if process.poll() is not None or time.monotonic() > deadline:
@@ -129,25 +139,91 @@ def started(ports, *command):
 
 
 @contextlib.contextmanager
-def nginx(directory, ports, certificate, key):
+def far_away():
+    """A network namespace that is one pair of interfaces away; what a command has to begin with to run there."""
+    name = f"bench-{os.getpid()}"
+    run = lambda *words: subprocess.run(words, check=True)
+    run("ip", "netns", "add", name)
+    try:
+        run("ip", "link", "add", "bench-near", "type", "veth", "peer", "name", "bench-far", "netns", name)
+        run("ip", "address", "add", f"{NEAR}/{BITS}", "dev", "bench-near")
+        run("ip", "link", "set", "bench-near", "up")
+        inside = ("ip", "netns", "exec", name)
+        run(*inside, "ip", "address", "add", f"{FAR}/{BITS}", "dev", "bench-far")
+        run(*inside, "ip", "link", "set", "bench-far", "up")
+        yield inside
+    finally:
+        # The interfaces go with it, when the last process there has ended.
+        run("ip", "netns", "delete", name)
+
+
+@contextlib.contextmanager
+def app(directory, large_bytes):
+    """nginx far away, with a page and something large."""
+    with open(f"{directory}/large", "wb") as file:
+        file.truncate(large_bytes)
+    config = f"{directory}/app.conf"
+    with open(config, "w") as file:
+        file.write(NGINX_APP.format(dir=directory, port=APP_PORT, body="x" * 128))
+    with far_away() as inside, started([(FAR, APP_PORT)], *inside, "nginx", "-p", directory, "-c", config):
+        yield
+
+
+class Lender(threading.Thread):
+    """Stands in for the node towards the ingress: lends connections to what is far away, whichever sandbox is named."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        # The ingress connects anew for each, so it finds us from now on.
+        os.rename(path, f"{path}.node")
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        os.chmod(path, 0o666)
+        self.listener.listen(4096)
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.listener, selectors.EVENT_READ)
+
+    def run(self):
+        while True:
+            for key, _ in self.selector.select():
+                self.accept() if key.fileobj is self.listener else self.heed(key.fileobj)
+
+    def accept(self):
+        link, _ = self.listener.accept()
+        self.selector.register(link, selectors.EVENT_READ)
+
+    def heed(self, link):
+        """An order, or that a connection is given back."""
+        try:
+            order = link.recv(4096)
+        except OSError:
+            order = b""
+        if not order:
+            self.selector.unregister(link)
+            return link.close()
+        with socket.create_connection((FAR, json.loads(order)["port"]), timeout=20) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            socket.send_fds(link, [b'"connected"\n'], [connection.fileno()])
+
+
+@contextlib.contextmanager
+def nginx(directory, certificate, key):
     plain, tls = kit.free_port(), kit.free_port()
-    backends = " ".join(f"server 127.0.0.1:{port};" for port in ports)
     config = f"{directory}/nginx.conf"
     with open(config, "w") as file:
-        file.write(NGINX.format(dir=directory, plain=plain, tls=tls, workers=WORKERS, backends=backends,
+        file.write(NGINX.format(dir=directory, plain=plain, tls=tls, workers=WORKERS, app=f"{FAR}:{APP_PORT}",
                                 certificate=certificate, key=key))
-    with started((plain, tls), "nginx", "-p", directory, "-c", config) as process:
+    with started([("127.0.0.1", plain), ("127.0.0.1", tls)], "nginx", "-p", directory, "-c", config) as process:
         yield Proxy(plain, tls, process)
 
 
 @contextlib.contextmanager
-def haproxy(directory, ports, certificate, key):
+def haproxy(directory, certificate, key):
     plain, tls = kit.free_port(), kit.free_port()
     pem, config = f"{directory}/haproxy.pem", f"{directory}/haproxy.cfg"
     with open(pem, "w") as file:
         file.write("".join(open(part).read() for part in (certificate, key)))
-    servers = "\n".join(f"    server app{port} 127.0.0.1:{port} pool-max-conn 512" for port in ports)
     with open(config, "w") as file:
-        file.write(HAPROXY.format(plain=plain, tls=tls, workers=WORKERS, pem=pem, servers=servers))
-    with started((plain, tls), "haproxy", "-db", "-f", config) as process:
+        file.write(HAPROXY.format(plain=plain, tls=tls, workers=WORKERS, pem=pem, app=f"{FAR}:{APP_PORT}"))
+    with started([("127.0.0.1", plain), ("127.0.0.1", tls)], "haproxy", "-db", "-f", config) as process:
         yield Proxy(plain, tls, process)

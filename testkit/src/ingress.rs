@@ -1,7 +1,6 @@
 //! The ingress of a lab: the real one, over the real sockets, in the lab's own process.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use proxy::dial::LocalNode;
@@ -14,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
 use crate::http::Client;
+use crate::lab::Lab;
 use crate::registry::Authority;
 
 /// What the names of a lab's sandboxes end with.
@@ -29,17 +29,19 @@ pub struct Door {
 }
 
 impl Door {
-    /// One between these sockets of a lab.
+    /// One of this lab.
     ///
     /// # Panics
     /// When it does not start: the story cannot go on.
-    pub(crate) async fn open(control: PathBuf, ports: PathBuf, limits: Limits) -> Self {
+    pub(crate) async fn open(lab: &Lab, limits: Limits) -> Self {
         let authority = Authority::new();
         let certificates = Certificates::open(authority.server_certificate(), authority.server_key());
         let ingress = Ingress::new(Config {
             domain: DOMAIN.parse().expect("it is a domain"),
-            routes: Arc::new(Control::new(control)),
-            dial: Arc::new(LocalNode::new(ports)),
+            routes: Arc::new(Control::new(lab.ingress_socket())),
+            changes: Some(lab.changes()),
+            clock: lab.clock.clone(),
+            dial: Arc::new(LocalNode::new(lab.ports_socket())),
             certificates: certificates.expect("a certificate"),
             plain: true,
             trusted: Trusted::default(),

@@ -250,6 +250,7 @@ impl Lab {
             },
             metrics: control::MetricsPage::new(String::new),
             ingress_authority: crate::ingress::AUTHORITY.to_owned(),
+            changes: Some(self.changes()),
         };
         let control = Control::open(config).await?;
         let listener = TcpListener::bind(self.address).await.context("the lab's address")?;
@@ -321,7 +322,7 @@ impl Lab {
 
     /// An ingress of this lab.
     pub async fn ingress(&self, limits: Limits) -> Door {
-        Door::open(self.ingress_socket(), self.ports_socket(), limits).await
+        Door::open(self, limits).await
     }
 
     /// The first key.
@@ -329,11 +330,15 @@ impl Lab {
         &self.key
     }
 
-    fn ports_socket(&self) -> PathBuf {
+    pub(crate) fn changes(&self) -> PathBuf {
+        self.dir.path().join("changes")
+    }
+
+    pub(crate) fn ports_socket(&self) -> PathBuf {
         self.dir.path().join("ports.sock")
     }
 
-    fn ingress_socket(&self) -> PathBuf {
+    pub(crate) fn ingress_socket(&self) -> PathBuf {
         self.dir.path().join("control.sock")
     }
 

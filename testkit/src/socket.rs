@@ -95,6 +95,14 @@ impl Socket {
         }
     }
 
+    /// Waits until there is no more, also where nobody says that the end has come.
+    ///
+    /// # Panics
+    /// When it goes on.
+    pub async fn broken_off(&mut self) {
+        while self.next().await.is_some() {}
+    }
+
     /// Everything that was shown, as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.seen).into_owned()

@@ -85,6 +85,11 @@ async fn deep_agents_of_langchain_work_unmodified() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_2_is_spoken_as_its_rfc_says() {
+    conforms(&["test_http2.py"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_api_says_of_itself_is_true() {
     conforms(&["test_description.py"]).await;
 }

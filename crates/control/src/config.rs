@@ -27,6 +27,8 @@ pub struct Config {
     pub metrics: MetricsPage,
     /// What stands in URLs of the ingress after a sandbox's name or a token, and a dot: its domain, and its port.
     pub ingress_authority: String,
+    /// Where the ingress sees that what it was allowed may be over; without it, it asks each time.
+    pub changes: Option<PathBuf>,
 }
 
 /// How to reach a node.

@@ -11,6 +11,7 @@ use wire::id::SandboxId;
 use crate::announcer::Announcer;
 use crate::config::{Limits, MetricsPage};
 use crate::error::{Error, Result};
+use crate::ingress_page::Told;
 use crate::nodes::Nodes;
 use crate::pepper::Pepper;
 use crate::rates::Rates;
@@ -51,6 +52,8 @@ pub struct Fleet {
     pub flights: Mutex<HashSet<(SandboxId, Step)>>,
     /// Connections that have become WebSockets.
     pub sockets: Sockets,
+    /// What the ingress has counted.
+    pub ingress: Told,
 }
 
 impl Fleet {

@@ -10,6 +10,7 @@
 //! - `http/respond.rs` alone knows the status codes of failures.
 
 mod announcer;
+mod changes;
 mod config;
 mod content;
 mod converge;
@@ -23,6 +24,7 @@ mod finite;
 mod fleet;
 mod http;
 mod ingress;
+mod ingress_page;
 pub mod keys;
 mod nodes;
 mod pauses;
@@ -53,6 +55,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use wire::id::{KeyId, TeamId};
 
+use crate::changes::Changes;
 use crate::fleet::Fleet;
 use crate::keys::Scope;
 use crate::nodes::Nodes;
@@ -83,7 +86,10 @@ impl Control {
     /// [`Error::Start`] when the directory, a secret or the database cannot be used.
     pub async fn open(config: Config) -> Result<Self> {
         store::private_directory(&config.data_dir)?;
-        let store = Store::open(&config.data_dir).await?;
+        let mut store = Store::open(&config.data_dir).await?;
+        if let Some(path) = &config.changes {
+            store.note_changes(Changes::open(path)?);
+        }
         let pepper = Pepper::open(&config.data_dir, store.has_keys().await?)?;
         let secrets = Secrets::open(&config.data_dir, config.secrets_keys.as_deref())?;
         let fleet = Fleet {
@@ -100,6 +106,7 @@ impl Control {
             announcer: announcer::Announcer::default(),
             flights: Mutex::new(HashSet::new()),
             sockets: sockets::Sockets::default(),
+            ingress: ingress_page::Told::default(),
         };
         let control = Self { fleet: Arc::new(fleet) };
         templates::reseal(&control.fleet).await?;

@@ -11,6 +11,7 @@
 //! | [`ingress`] | the ingress, control and a node |
 
 pub mod causes;
+pub mod changes;
 pub mod clock;
 pub mod guest;
 pub mod id;

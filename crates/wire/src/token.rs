@@ -20,7 +20,7 @@ const LABEL_BYTES_MAX: usize = 63;
 const _: () = assert!(PREFIX.len() + SUFFIX_CHARS <= LABEL_BYTES_MAX);
 
 /// A token. Whoever has it gets in, so nothing shows it but [`Token::as_str`].
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Token(String);
 

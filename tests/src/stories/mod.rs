@@ -4,6 +4,7 @@
 pub mod boot;
 pub mod bundles;
 pub mod crash;
+pub mod cuts;
 pub mod events;
 pub mod exec;
 pub mod files;

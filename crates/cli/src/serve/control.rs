@@ -39,6 +39,8 @@ struct Orders {
     node_socket: PathBuf,
     /// Where the ingress asks.
     ingress_socket: PathBuf,
+    /// Where it sees that something changed.
+    changes: PathBuf,
     /// What stands in URLs of the ingress after a sandbox's name or a token, and a dot.
     ingress_authority: String,
     /// The first API key, for a store that has none.
@@ -76,6 +78,7 @@ pub fn give_orders(layout: &Layout, settings: &Resolved, ingress: SocketAddr) ->
         data_dir: layout.control_dir(),
         node_socket: layout.node_socket(),
         ingress_socket: layout.ingress_socket(),
+        changes: layout.changes(),
         ingress_authority: super::ingress::authority(settings, ingress),
         first_key: read_or_make(&layout.api_key(), 0o600, || Ok(control::keys::generate()?))?,
         team: settings.team,
@@ -157,6 +160,7 @@ pub async fn run(orders: &Path) -> Result<()> {
         },
         metrics: control::MetricsPage::new(move || metrics.render() + &expiry(&orders.ingress_chain)),
         ingress_authority: orders.ingress_authority,
+        changes: Some(orders.changes),
     })
     .await?;
     // Its directory is entered by nobody else.

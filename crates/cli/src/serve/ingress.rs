@@ -22,6 +22,7 @@ use super::certificate::Certificate;
 use super::ingress_limits::IngressLimits;
 use super::layout::{Layout, make_dir};
 use super::settings::Resolved;
+use crate::clock::SystemClock;
 
 /// The port that URLs of `https` mean where they say none.
 const HTTPS_PORT: u16 = 443;
@@ -37,6 +38,8 @@ struct Orders {
     key: PathBuf,
     /// Where control says where requests may go.
     control: PathBuf,
+    /// Where it says that something changed.
+    changes: PathBuf,
     /// Where the node lends connections.
     ports: PathBuf,
     /// The process that keeps this one alive.
@@ -70,6 +73,7 @@ pub fn give_orders(layout: &Layout, settings: &Resolved, certificate: &Certifica
         chain: certificate.chain.clone(),
         key: certificate.key.clone(),
         control: layout.ingress_socket(),
+        changes: layout.changes(),
         ports: layout.ports_socket(),
         server: std::process::id(),
     };
@@ -109,6 +113,8 @@ pub async fn run(orders: &Path) -> Result<()> {
     let ingress = Ingress::new(Config {
         domain: orders.domain.parse()?,
         routes: Arc::new(Control::new(orders.control)),
+        changes: Some(orders.changes),
+        clock: Arc::new(SystemClock),
         dial: Arc::new(LocalNode::new(orders.ports)),
         certificates: Certificates::open(orders.chain, orders.key)?,
         plain: orders.plain,

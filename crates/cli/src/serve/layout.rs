@@ -24,6 +24,7 @@
 //!   node.sock              where control meets the node; the service user's group may
 //!   ports.sock             where the node lends the ingress connections; the ingress's group may
 //!   ingress/control.sock   where the ingress meets control
+//!   ingress/changes        where it sees that what it was allowed may be over
 //!   node.json control.json ingress.json acme.json   what each is told at its start
 //!   engine/                the engine's sockets, namespaces and state
 //! ```
@@ -103,6 +104,11 @@ impl Layout {
         self.ingress_dir().join("control.sock")
     }
 
+    /// Where the ingress sees that something changed.
+    pub fn changes(&self) -> PathBuf {
+        self.ingress_dir().join("changes")
+    }
+
     /// What the ingress is told at its start.
     pub fn ingress_orders(&self) -> PathBuf {
         self.run.join("ingress.json")
@@ -169,7 +175,7 @@ impl Layout {
 
     /// Removes what only a running server needs; what machines that go on need stays.
     pub fn tidy(&self) {
-        let sockets = [self.node_socket(), self.ports_socket(), self.ingress_socket()];
+        let sockets = [self.node_socket(), self.ports_socket(), self.ingress_socket(), self.changes()];
         let orders = [self.control_orders(), self.node_orders(), self.ingress_orders(), self.acme_orders()];
         sockets.iter().chain(&orders).for_each(|file| drop(fs::remove_file(file)));
         // Neither goes while there is something in it.

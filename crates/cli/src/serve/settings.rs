@@ -122,7 +122,7 @@ pub struct Settings {
     /// Seconds that a client may be silent in the middle of a body [default: 60].
     #[arg(long, env = "ATOLL_INGRESS_BODY_IDLE_SECONDS")]
     pub ingress_body_idle_seconds: Option<u32>,
-    /// What has to come of a body of a told length, in bytes a second, once the client was waited for longer than
+    /// What has to come of a body, in bytes a second, once the client was waited for longer than
     /// `--ingress-body-idle-seconds` in all [default: 100].
     #[arg(long, env = "ATOLL_INGRESS_BODY_BYTES_PER_SECOND_MIN")]
     pub ingress_body_bytes_per_second_min: Option<u32>,

@@ -9,12 +9,13 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
-use wire::ingress::{Destination, Passage, RouteQuery};
+use wire::ingress::counts::Counts;
+use wire::ingress::{Allowed, Destination, Passage, RouteQuery};
 
 use super::router::ingress_router;
 use super::{App, auth};
 use crate::error::Result;
-use crate::ingress;
+use crate::ingress::{self, Leave};
 
 /// How long to wait when connections cannot be accepted (no descriptors left, mostly).
 const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
@@ -46,12 +47,26 @@ async fn connection(router: Router, stream: UnixStream) {
 
 /// `POST /v1/route`.
 pub async fn route(State(app): State<App>, Json(query): Json<RouteQuery>) -> Result<Json<Passage>> {
-    let passage = match query.to {
-        Destination::Presigned(token) => ingress::by_token(&app, &token).await?,
+    leave(&app, query).await?.passage(&app).await.map(Json)
+}
+
+/// `POST /v1/passage`.
+pub async fn passage(State(app): State<App>, Json(query): Json<RouteQuery>) -> Result<Json<Allowed>> {
+    Ok(Json(leave(&app, query).await?.allowed()))
+}
+
+/// `POST /v1/counts`.
+pub async fn counts(State(app): State<App>, Json(counts): Json<Counts>) -> Json<()> {
+    app.ingress.tell(counts);
+    Json(())
+}
+
+async fn leave(app: &App, query: RouteQuery) -> Result<Leave> {
+    match query.to {
+        Destination::Presigned(token) => ingress::by_token(app, &token).await,
         Destination::Sandbox { sandbox, port } => {
-            let caller = auth::of_ingress(&app, query.key.as_deref()).await;
-            ingress::by_name(&app, caller, &sandbox, port).await?
+            let caller = auth::of_ingress(app, query.key.as_deref()).await;
+            ingress::by_name(app, caller, &sandbox, port).await
         }
-    };
-    Ok(Json(passage))
+    }
 }

@@ -82,7 +82,8 @@ pub async fn metrics(State(app): State<App>) -> Result<Response> {
     for (kind, count) in leaks_by_kind(&app) {
         metrics::gauge!("atoll_leaks", "kind" => kind).set(count as f64);
     }
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], (app.metrics.render)()).into_response())
+    let page = (app.metrics.render)() + &app.ingress.page();
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response())
 }
 
 /// What nobody owned on any node, when each last looked.

@@ -26,7 +26,11 @@ pub fn router(app: App) -> Router {
 
 /// What the ingress may ask, on a socket of its own.
 pub fn ingress_router(app: App) -> Router {
-    Router::new().route("/v1/route", post(ingress::route)).with_state(app)
+    Router::new()
+        .route("/v1/route", post(ingress::route))
+        .route("/v1/passage", post(ingress::passage))
+        .route("/v1/counts", post(ingress::counts))
+        .with_state(app)
 }
 
 /// No key needed.

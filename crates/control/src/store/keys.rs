@@ -20,6 +20,8 @@ pub struct Caller {
     pub scopes: Vec<Scope>,
     /// The limits that were set for its team.
     pub own_limits: OwnLimits,
+    /// From when on the key opens nothing.
+    pub expires_at_ms: Option<i64>,
     /// When the key was last used, as far as that was written down.
     pub last_used_at_ms: Option<i64>,
 }
@@ -82,6 +84,7 @@ struct CallerRow {
     team_id: String,
     scopes: String,
     limits: String,
+    expires_at_ms: Option<i64>,
     last_used_at_ms: Option<i64>,
 }
 
@@ -154,6 +157,7 @@ impl Store {
         if operators_without(&mut tx, id.as_str(), "", now_ms).await? == 0 {
             return Err(Error::LastOperatorKey);
         }
+        let _noted = self.changes.of_all();
         let gone = sqlx::query("DELETE FROM keys WHERE id = $1").bind(id.as_str()).execute(&mut *tx).await?;
         if gone.rows_affected() == 0 {
             return Err(Error::not_found("key", id.as_str()));
@@ -163,7 +167,8 @@ impl Store {
 
     /// Whose key has this hash, if it has not expired.
     pub async fn caller(&self, hash: &str, now_ms: i64) -> Result<Option<Caller>> {
-        let sql = "SELECT keys.id, keys.team_id, keys.scopes, teams.limits, keys.last_used_at_ms \
+        let sql = "SELECT keys.id, keys.team_id, keys.scopes, teams.limits, keys.expires_at_ms, \
+                   keys.last_used_at_ms \
                    FROM keys JOIN teams ON teams.id = keys.team_id \
                    WHERE keys.hash = $1 AND (keys.expires_at_ms IS NULL OR keys.expires_at_ms > $2)";
         let query = sqlx::query_as::<_, CallerRow>(sql).bind(hash).bind(now_ms);
@@ -174,6 +179,7 @@ impl Store {
             team: parse(id, row.team_id.parse())?,
             scopes: parse(id, serde_json::from_str(&row.scopes))?,
             own_limits: parse(id, serde_json::from_str(&row.limits))?,
+            expires_at_ms: row.expires_at_ms,
             last_used_at_ms: row.last_used_at_ms,
         }))
     }

@@ -29,6 +29,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection, Sqlite, Transaction};
 
+use crate::changes::Changes;
 use crate::error::{Error, Result};
 use crate::pepper::PEPPER_FILE;
 use place::Place;
@@ -61,6 +62,7 @@ pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
     place: Place,
+    changes: Changes,
 }
 
 impl Store {
@@ -88,7 +90,12 @@ impl Store {
         let readers = pool(READERS_MAX).connect_with(options.read_only(true)).await.map_err(failed)?;
         let place = Place::of(&path)
             .map_err(|error| Error::start(format!("the database {} has gone", path.display()), error))?;
-        Ok(Self { writer, readers, place })
+        Ok(Self { writer, readers, place, changes: Changes::default() })
+    }
+
+    /// From now on, what was allowed by what is changed is noted here.
+    pub fn note_changes(&mut self, changes: Changes) {
+        self.changes = changes;
     }
 
     /// A transaction that may write. Dropped without commit, it leaves no trace.

@@ -31,6 +31,8 @@ pub struct Opened {
     pub team: TeamId,
     /// The port.
     pub port: u16,
+    /// From when on it opens nothing.
+    pub expires_at_ms: i64,
 }
 
 #[derive(FromRow)]
@@ -95,6 +97,7 @@ impl Store {
     /// Removes a URL of this sandbox. False if there is none.
     pub async fn remove_presigned_url(&self, sandbox: &SandboxId, id: &PresignedUrlId) -> Result<bool> {
         let mut tx = self.write().await?;
+        let _noted = self.changes.of(sandbox);
         let sql = "DELETE FROM presigned_urls WHERE id = $1 AND sandbox_id = $2";
         let gone = sqlx::query(sql).bind(id.as_str()).bind(sandbox.as_str()).execute(&mut *tx).await?;
         tx.commit().within().await?;
@@ -103,15 +106,16 @@ impl Store {
 
     /// What the URL opens whose token has this hash, if it has not expired and its sandbox is to be there.
     pub async fn presigned(&self, hash: &str, now_ms: i64) -> Result<Option<Opened>> {
-        let sql = "SELECT sandboxes.id, sandboxes.team_id, presigned_urls.port FROM presigned_urls \
+        let sql = "SELECT sandboxes.id, sandboxes.team_id, presigned_urls.port, presigned_urls.expires_at_ms FROM presigned_urls \
                    JOIN sandboxes ON sandboxes.id = presigned_urls.sandbox_id \
                    WHERE presigned_urls.hash = $1 AND presigned_urls.expires_at_ms > $2 \
                    AND sandboxes.desired <> 'deleted'";
-        let query = sqlx::query_as::<_, (String, String, i64)>(sql).bind(hash).bind(now_ms);
-        let Some((id, team, port)) = query.fetch_optional(&self.readers).within().await? else {
+        let query = sqlx::query_as::<_, (String, String, i64, i64)>(sql).bind(hash).bind(now_ms);
+        let Some((id, team, port, expires_at_ms)) = query.fetch_optional(&self.readers).within().await?
+        else {
             return Ok(None);
         };
         let (sandbox, team) = (parse(&id, id.parse())?, parse(&id, team.parse())?);
-        Ok(Some(Opened { sandbox, team, port: parse(&id, u16::try_from(port))? }))
+        Ok(Some(Opened { sandbox, team, port: parse(&id, u16::try_from(port))?, expires_at_ms }))
     }
 }

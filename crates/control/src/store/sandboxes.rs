@@ -189,6 +189,7 @@ impl Store {
         let before = record.observed;
         let changed = change(&mut record);
         if changed {
+            let _noted = self.changes.of(id);
             update(&mut tx, &record).await?;
             if record.observed != before {
                 events::append(&mut tx, &record).await?;
@@ -216,6 +217,7 @@ impl Store {
         }
         let team = teams::find(&mut tx, &record.team).await?.ok_or(Error::Unauthorized)?;
         may(&before, &team)?;
+        let _noted = self.changes.of(id);
         update(&mut tx, &record).await?;
         events::append(&mut tx, &record).await?;
         tx.commit().within().await?;

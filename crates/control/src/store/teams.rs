@@ -142,6 +142,7 @@ impl Store {
         if operators_without(&mut tx, "", id.as_str(), now_ms).await? == 0 {
             return Err(Error::LastOperatorKey);
         }
+        let _noted = self.changes.of_all();
         for sql in [
             "DELETE FROM idempotency WHERE team_id = $1",
             "DELETE FROM events WHERE team_id = $1",

@@ -13,20 +13,20 @@ use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use wire::ingress::{Destination, Passage, Route, RouteQuery};
 
-use super::body::{AnswerBody, Answered, Sent, full};
+use super::body::{AnswerBody, Answered, Answering, Sent, full};
 use super::credentials::Credentials;
 use super::crowds::{Crowds, Guest, Visitor};
 use super::headers::{self, Asker};
 use super::host::{self, Domain};
 use super::limits::Limits;
 use super::mask::Mask;
+use super::passages::{Passages, Stay};
 use super::refusal::Refusal;
-use super::routes::Routes;
+use super::tally::{Open, Tally};
 use super::target::{self, Target};
 use super::trusted::Trusted;
 use super::upgrade::Upgrade;
-use super::upstream::{Upstreams, is_grpc};
-use crate::dial::Dial;
+use super::upstream::{Lent, Upstreams, is_grpc};
 
 /// Who is at the other end of a connection.
 #[derive(Clone)]
@@ -42,13 +42,28 @@ pub struct Caller {
 /// A connection's place, among all and among those of its address.
 pub struct Place {
     _among_all: OwnedSemaphorePermit,
+    _open: Open,
     visitor: Visitor,
 }
 
 impl Place {
     /// The place that these are.
-    pub fn new(among_all: OwnedSemaphorePermit, visitor: Visitor) -> Self {
-        Self { _among_all: among_all, visitor }
+    pub fn new(among_all: OwnedSemaphorePermit, visitor: Visitor, open: Open) -> Self {
+        Self { _among_all: among_all, _open: open, visitor }
+    }
+}
+
+/// A request under way: one of so many, and for as long as it may be.
+pub struct Visit {
+    _guest: Guest,
+    /// What let it in.
+    pub stay: Stay,
+}
+
+impl Visit {
+    /// The visit of this guest.
+    pub fn new(guest: Guest, stay: Stay) -> Self {
+        Self { _guest: guest, stay }
     }
 }
 
@@ -58,22 +73,25 @@ pub struct Door {
     pub domain: Domain,
     /// How much and how long.
     pub limits: Limits,
-    routes: Arc<dyn Routes>,
+    /// What happened.
+    pub tally: Arc<Tally>,
+    passages: Passages,
     trusted: Trusted,
     upstreams: Upstreams,
     crowds: Crowds,
 }
 
 impl Door {
+    /// One made of these, where nobody is yet.
     pub fn new(
         domain: Domain,
-        routes: Arc<dyn Routes>,
-        dial: Arc<dyn Dial>,
-        trusted: Trusted,
         limits: Limits,
+        tally: Arc<Tally>,
+        passages: Passages,
+        trusted: Trusted,
+        upstreams: Upstreams,
     ) -> Self {
-        let upstreams = Upstreams::new(dial, limits.clone());
-        Self { domain, limits, routes, trusted, upstreams, crowds: Crowds::default() }
+        Self { domain, limits, tally, passages, trusted, upstreams, crowds: Crowds::default() }
     }
 
     /// One more connection, if its address may have it; one of a load balancer of ours has as many as it has clients.
@@ -83,14 +101,25 @@ impl Door {
         self.crowds.visitor(address, most)
     }
 
+    /// Looks after what is under way and what is kept, for ever.
+    pub async fn keep(&self) {
+        tokio::join!(self.passages.keep(), self.passages.tell(), self.upstreams.keep());
+    }
+
     /// The answer to a request, which is a refusal's page if it goes nowhere.
     pub async fn answer(&self, request: Request<Incoming>, caller: &Caller) -> Response<AnswerBody> {
         let accepts: HeaderMap = accepted(request.headers());
         if let Some(refusal) = &caller.place.visitor.refusal {
+            self.tally.refused(refusal);
             return last(refusal.answer(&accepts).map(full), request.version());
         }
-        let answered = self.pass(request, caller).await;
-        answered.unwrap_or_else(|refusal| refusal.answer(&accepts).map(full))
+        match self.pass(request, caller).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                self.tally.refused(&refusal);
+                refusal.answer(&accepts).map(full)
+            }
+        }
     }
 
     async fn pass(
@@ -103,27 +132,35 @@ impl Door {
         let credentials = Credentials::read(request.headers())?;
         let upgrade = Upgrade::asked(&mut request)?;
         let target = target::target(&self.domain, &host, request.uri(), &credentials)?;
-        let Passage { route, key } = self.routes.route(query(&target, &credentials)).await?;
+        let stay = self.passages.enter(query(&target, &credentials)).await?;
+        let Passage { route, key, .. } = &*stay.passage;
         let guest = self.crowds.guest(&route.sandbox, key.as_ref(), &self.limits)?;
         let (mut head, body) = request.into_parts();
         let asker = self.trusted.asker(&caller.asker, &head.headers);
         credentials.strip(&mut head.headers, target.by_user, key.is_some());
-        let mask = Mask::of(&target.to, &route, &self.domain, &host);
+        let mask = Mask::of(&target.to, route, &self.domain, &host);
         mask.request(&mut head.headers);
-        let host = self.host_for_the_app(&mask.text(&host), &route)?;
+        let host = self.host_for_the_app(&mask.text(&host), route)?;
         headers::request(&mut head.headers, head.version, &asker, &host)?;
-        let mut onward = onward(head, body, &host, target.path, &self.limits)?;
+        let (mut onward, answering) = onward(head, body, &host, target.path, &self.limits)?;
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut onward)?;
         }
-        let mut answer = self.upstreams.send(&route, onward).await?;
+        let (mut answer, lent) = tokio::select! {
+            answer = self.upstreams.send(route, onward) => answer?,
+            () = stay.over() => return Err(no_longer()),
+        };
         mask.answer(answer.headers_mut());
-        match upgrade {
+        answering.begun();
+        let visit = Visit::new(guest, stay);
+        let answer = match upgrade {
             Some(upgrade) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                upgrade.begin(answer, guest, caller)
+                upgrade.begin(answer, visit, self.tally.upgraded(), caller)
             }
-            _ => returned(answer, guest),
-        }
+            _ => returned(answer, lent, visit),
+        }?;
+        self.tally.answered(answer.status());
+        Ok(answer)
     }
 
     /// The number of headers, which HTTP/2 bounds only in bytes.
@@ -172,13 +209,15 @@ fn onward(
     host: &HeaderValue,
     path: PathAndQuery,
     limits: &Limits,
-) -> Result<Request<Sent>, Refusal> {
-    let mut onward = Request::new(Sent::new(body, limits)?);
-    *onward.uri_mut() = if is_grpc(&head.headers) { absolute(host, path)? } else { path.into() };
+) -> Result<(Request<Sent>, Answering), Refusal> {
+    let is_grpc = is_grpc(&head.headers);
+    let answering = Answering::new(is_grpc);
+    let mut onward = Request::new(Sent::new(body, limits, answering.clone())?);
+    *onward.uri_mut() = if is_grpc { absolute(host, path)? } else { path.into() };
     *onward.method_mut() = head.method;
     *onward.headers_mut() = head.headers;
     *onward.version_mut() = Version::HTTP_11;
-    Ok(onward)
+    Ok((onward, answering))
 }
 
 /// HTTP/2 has the host in the address.
@@ -188,7 +227,7 @@ fn absolute(host: &HeaderValue, path: PathAndQuery) -> Result<Uri, Refusal> {
 }
 
 /// The answer as the client gets it.
-fn returned(answer: Response<Incoming>, guest: Guest) -> Result<Response<AnswerBody>, Refusal> {
+fn returned(answer: Response<Incoming>, lent: Lent, visit: Visit) -> Result<Response<AnswerBody>, Refusal> {
     let (mut head, body) = answer.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(bad_answer("it changed the protocol without being asked to"));
@@ -196,13 +235,19 @@ fn returned(answer: Response<Incoming>, guest: Guest) -> Result<Response<AnswerB
     headers::answer(&mut head.headers).map_err(|refusal| bad_answer(&refusal.message))?;
     head.extensions.clear();
     head.version = Version::HTTP_11;
-    Ok(Response::from_parts(head, Answered::new(body, guest).boxed_unsync()))
+    Ok(Response::from_parts(head, Answered::new(body, lent, visit).boxed_unsync()))
 }
 
 /// An app said something that is no answer.
 pub fn bad_answer(why: &str) -> Refusal {
     let message = format!("what the app in the sandbox answered is not HTTP: {why}");
     Refusal::new(StatusCode::BAD_GATEWAY, "app_malformed", message)
+}
+
+/// What let a request in was taken back before it was answered.
+fn no_longer() -> Refusal {
+    let message = "what let you in has been taken back, or has expired";
+    Refusal::new(StatusCode::FORBIDDEN, "no_longer_allowed", message)
 }
 
 /// Whether this asks for a tunnel, and to where.

@@ -111,8 +111,11 @@ impl Scan {
         let room = LINE_BYTES_MAX - self.line.len();
         self.line.extend_from_slice(&part[..room.min(part.len())]);
         let Some(end) = end else { return &[] };
-        let line = std::mem::take(&mut self.line);
+        let mut line = std::mem::take(&mut self.line);
         self.at = self.after(line.strip_suffix(b"\r").unwrap_or(&line));
+        // Its room is for the next.
+        line.clear();
+        self.line = line;
         &bytes[end + 1..]
     }
 

@@ -26,8 +26,8 @@ pub struct Limits {
     pub head_wait: Duration,
     /// How long a client may be silent in the middle of a body.
     pub body_idle: Duration,
-    /// What a client has to send of a body whose length it has told, in bytes a second, when it has been waited for longer
-    /// than [`Limits::body_idle`] in all.
+    /// What a client has to send of a body, in bytes a second, when it has been waited for longer than [`Limits::body_idle`]
+    /// in all. One that is no longer than it has to be, since its length is not told, may go slower once the app answers.
     pub body_bytes_per_second_min: u64,
     /// The body of a request, in bytes; `None`: as large as its client and the app want it.
     pub body_bytes_max: Option<u64>,

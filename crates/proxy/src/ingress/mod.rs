@@ -5,7 +5,7 @@
 //!                                               │  ▲
 //!                         host, user or path: [target], key: [credentials]
 //!                                               ▼  │
-//!                                            [routes], which asks control, for every request
+//!                                          [passages], which asks control by [routes], unless [changes] says nothing
 //! ```
 
 pub mod credentials;
@@ -19,14 +19,19 @@ pub mod tls;
 pub mod trusted;
 
 mod body;
+mod changes;
+mod counted;
 mod crowds;
 mod door;
 mod lengths;
 mod mask;
+mod passages;
 mod serve;
+mod tally;
 mod upgrade;
 mod upstream;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -35,9 +40,13 @@ use crate::dial::Dial;
 use door::Door;
 use host::Domain;
 use limits::Limits;
+use passages::Passages;
 use routes::Routes;
+use tally::Tally;
 use tls::Certificates;
 use trusted::Trusted;
+use upstream::Upstreams;
+use wire::clock::Clock;
 
 /// What the ingress is made of.
 pub struct Config {
@@ -45,6 +54,10 @@ pub struct Config {
     pub domain: Domain,
     /// Says where requests may go.
     pub routes: Arc<dyn Routes>,
+    /// Where that is said to change; without it, each request is asked for.
+    pub changes: Option<PathBuf>,
+    /// What time it is, for what is over at a time.
+    pub clock: Arc<dyn Clock>,
     /// Makes connections there.
     pub dial: Arc<dyn Dial>,
     /// Proves who we are.
@@ -69,9 +82,12 @@ pub struct Ingress {
 impl Ingress {
     /// Puts it together.
     pub fn new(config: Config) -> Self {
-        let Config { domain, routes, dial, certificates, plain, trusted, limits } = config;
-        let (door, tls) =
-            (Arc::new(Door::new(domain, routes, dial, trusted, limits)), certificates.server_config());
+        let Config { domain, routes, changes, clock, dial, certificates, plain, trusted, limits } = config;
+        let tally = Arc::new(Tally::default());
+        let passages = Passages::new(routes, changes, clock, tally.clone());
+        let upstreams = Upstreams::new(dial, limits.clone(), tally.clone());
+        let door = Arc::new(Door::new(domain, limits, tally, passages, trusted, upstreams));
+        let tls = certificates.server_config();
         Self { door, certificates, tls, plain }
     }
 }

@@ -1,4 +1,4 @@
-//! Where a request may go: asked of control, for every request anew.
+//! Where a request may go: asked of control.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,8 +13,11 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
-use wire::ingress::{ANSWER_BYTES_MAX, Passage, RouteQuery};
+use wire::ingress::counts::Counts;
+use wire::ingress::{ANSWER_BYTES_MAX, Allowed, Passage, RouteQuery};
 use wire::public::error::ErrorBody;
 
 use super::refusal::Refusal;
@@ -29,13 +32,18 @@ const RETRY_WAIT: Duration = Duration::from_millis(50);
 const IDLE_CONNECTIONS_MAX: usize = 32;
 
 /// A question under way.
-pub type Asking<'a> = Pin<Box<dyn Future<Output = Result<Passage, Refusal>> + Send + 'a>>;
+pub type Asking<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send + 'a>>;
 
-/// Says where requests may go. What it no longer allows is over from the next question on; it may take its time, while
-/// it wakes a sandbox.
+/// Says where requests may go. What it no longer allows is over from the next question on.
 pub trait Routes: Send + Sync + 'static {
-    /// Where this one may go.
-    fn route(&self, query: RouteQuery) -> Asking<'_>;
+    /// Where this one may go; it may take its time, while it wakes a sandbox.
+    fn route(&self, query: RouteQuery) -> Asking<'_, Passage>;
+
+    /// Whether this one, which is under way, may go on, and until when; nothing is woken for that.
+    fn allowed(&self, query: RouteQuery) -> Asking<'_, Allowed>;
+
+    /// What was counted so far.
+    fn tell(&self, counts: Counts) -> Asking<'_, ()>;
 }
 
 /// Control, on a Unix socket of this host.
@@ -50,19 +58,18 @@ impl Control {
         Self { socket, idle: Mutex::default() }
     }
 
-    async fn ask(&self, query: RouteQuery) -> Result<Passage, Refusal> {
-        let body = Bytes::from(serde_json::to_vec(&query).map_err(|error| unavailable(&error))?);
+    async fn ask<T: DeserializeOwned>(&self, path: &'static str, body: Bytes) -> Result<T, Refusal> {
         let mut answer = Err(io::Error::from(io::ErrorKind::NotConnected));
         // One that was kept may have been closed meanwhile, which is no answer.
         while let Some(kept) = self.kept() {
-            answer = self.ask_on(kept, body.clone()).await;
+            answer = self.ask_on(kept, path, body.clone()).await;
             if answer.is_ok() {
                 break;
             }
         }
         if answer.is_err() {
             let fresh = self.connect().await.map_err(|error| unavailable(&error))?;
-            answer = self.ask_on(fresh, body).await;
+            answer = self.ask_on(fresh, path, body).await;
         }
         let (answer, body) = answer.map_err(|error| unavailable(&error))?;
         read(&answer, &body)
@@ -71,11 +78,12 @@ impl Control {
     async fn ask_on(
         &self,
         mut connection: SendRequest<Full<Bytes>>,
+        path: &'static str,
         body: Bytes,
     ) -> io::Result<(Response<()>, Bytes)> {
         let request = Request::builder()
             .method(Method::POST)
-            .uri("/v1/route")
+            .uri(path)
             .header(HOST, "control")
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))
@@ -105,6 +113,16 @@ impl Control {
         }
     }
 
+    async fn answered<T: DeserializeOwned>(
+        &self,
+        path: &'static str,
+        question: impl Serialize,
+    ) -> Result<T, Refusal> {
+        let body = Bytes::from(serde_json::to_vec(&question).map_err(|error| unavailable(&error))?);
+        let asked = tokio::time::timeout(ANSWER_WAIT, self.ask(path, body)).await;
+        asked.unwrap_or_else(|_| Err(unavailable(&"it took too long")))
+    }
+
     fn kept(&self) -> Option<SendRequest<Full<Bytes>>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         std::iter::from_fn(|| idle.pop()).find(|connection| connection.is_ready())
@@ -119,11 +137,16 @@ impl Control {
 }
 
 impl Routes for Control {
-    fn route(&self, query: RouteQuery) -> Asking<'_> {
-        Box::pin(async move {
-            let asked = tokio::time::timeout(ANSWER_WAIT, self.ask(query)).await;
-            asked.unwrap_or_else(|_| Err(unavailable(&"it took too long")))
-        })
+    fn route(&self, query: RouteQuery) -> Asking<'_, Passage> {
+        Box::pin(self.answered("/v1/route", query))
+    }
+
+    fn allowed(&self, query: RouteQuery) -> Asking<'_, Allowed> {
+        Box::pin(self.answered("/v1/passage", query))
+    }
+
+    fn tell(&self, counts: Counts) -> Asking<'_, ()> {
+        Box::pin(self.answered("/v1/counts", counts))
     }
 }
 
@@ -133,8 +156,8 @@ async fn whole(answer: Response<Incoming>) -> io::Result<(Response<()>, Bytes)> 
     Ok((Response::from_parts(head, ()), body.to_bytes()))
 }
 
-/// A passage, or what the API would have said.
-fn read(answer: &Response<()>, body: &[u8]) -> Result<Passage, Refusal> {
+/// An answer, or what the API would have said.
+fn read<T: DeserializeOwned>(answer: &Response<()>, body: &[u8]) -> Result<T, Refusal> {
     if answer.status() == StatusCode::OK {
         return serde_json::from_slice(body).map_err(|error| unavailable(&error));
     }

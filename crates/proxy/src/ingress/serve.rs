@@ -50,6 +50,7 @@ impl Ingress {
         tokio::select! {
             () = self.accept(&listener, &permits, &stopping) => {}
             () = self.certificates.reload_for_ever() => {}
+            () = self.door.keep() => {}
             () = shutdown => {}
         }
         drop(listener);
@@ -86,7 +87,7 @@ impl Ingress {
         tune(&stream);
         let address = address.ip().to_canonical();
         let Some(visitor) = self.door.visitor(address) else { return };
-        let place = Arc::new(Place::new(permit, visitor));
+        let place = Arc::new(Place::new(permit, visitor, self.door.tally.connection()));
         let mut caller = Caller { asker: Asker { address, scheme: "https" }, place, stopping };
         if !self.plain {
             return self.secure(Box::new(stream), caller).await;

@@ -12,10 +12,10 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use super::body::{AnswerBody, Sent};
-use super::crowds::Guest;
-use super::door::{Caller, bad_answer, empty};
+use super::door::{Caller, Visit, bad_answer, empty};
 use super::headers;
 use super::refusal::Refusal;
+use super::tally::Open;
 
 const WEBSOCKET: &str = "websocket";
 /// Random bytes of the key by which a client knows that an answer is to its own question.
@@ -65,14 +65,16 @@ impl Upgrade {
         Ok(())
     }
 
-    /// The app has agreed: bytes go both ways from now on, until either end leaves, the sandbox goes or the server stops.
+    /// The app has agreed: bytes go both ways from now on, until either end leaves, the sandbox goes, what let the
+    /// client in is taken back, or the server stops.
     ///
     /// # Errors
     /// When it has agreed to something else.
     pub fn begin(
         self,
         mut agreed: Response<Incoming>,
-        guest: Guest,
+        visit: Visit,
+        open: Open,
         caller: &Caller,
     ) -> Result<Response<AnswerBody>, Refusal> {
         if !headers::has_token(agreed.headers(), &UPGRADE, WEBSOCKET) {
@@ -90,7 +92,7 @@ impl Upgrade {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
             answer.headers_mut().insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
         }
-        tokio::spawn(bridge(self.client, app, guest, caller.clone()));
+        tokio::spawn(bridge(self.client, app, (visit, open), caller.clone()));
         Ok(answer)
     }
 }
@@ -111,7 +113,7 @@ fn key() -> Result<HeaderValue, Refusal> {
     value.map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "no_randomness", error))
 }
 
-async fn bridge(client: OnUpgrade, app: OnUpgrade, guest: Guest, mut caller: Caller) {
+async fn bridge(client: OnUpgrade, app: OnUpgrade, (visit, open): (Visit, Open), mut caller: Caller) {
     let carrying = async {
         let (client, app) = tokio::try_join!(client, app)?;
         let (mut client, mut app) = (TokioIo::new(client), TokioIo::new(app));
@@ -125,7 +127,8 @@ async fn bridge(client: OnUpgrade, app: OnUpgrade, guest: Guest, mut caller: Cal
                 tracing::debug!(%error, "a WebSocket did not begin");
             }
         }
+        () = visit.stay.over() => {}
         _ = caller.stopping.wait_for(|stopping| *stopping) => {}
     }
-    drop((guest, caller.place));
+    drop((visit, open, caller.place));
 }

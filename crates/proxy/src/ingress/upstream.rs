@@ -15,13 +15,13 @@ use tokio::time::Instant;
 use wire::ingress::{DialRefusal, DialRefusalCode, Route};
 
 use super::body::{Sent, Shed};
+use super::counted::Counted;
 use super::limits::Limits;
 use super::refusal::Refusal;
+use super::tally::Tally;
 use crate::dial::Dial;
 use crate::leased::Leased;
 
-/// Connections to one port that are kept while nobody needs them.
-const IDLE_PER_PORT_MAX: usize = 32;
 /// The kind of what gRPC sends begins so; it goes to the app as HTTP/2 without TLS, and all else as HTTP/1.1.
 const GRPC: &[u8] = b"application/grpc";
 
@@ -30,13 +30,21 @@ const GRPC: &[u8] = b"application/grpc";
 pub struct Upstreams {
     dial: Arc<dyn Dial>,
     limits: Limits,
+    tally: Arc<Tally>,
     idle: Arc<Mutex<Idle>>,
 }
 
 /// Connections that nobody needs now.
-type Idle = HashMap<(Route, Protocol), Vec<Kept>>;
+type Idle = HashMap<Route, Port>;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Those to one port, the one that was needed last at the end.
+#[derive(Default)]
+struct Port {
+    http1: Vec<Kept>,
+    http2: Vec<Kept>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protocol {
     Http1,
     Http2,
@@ -52,13 +60,39 @@ struct Kept {
     since: Instant,
 }
 
+/// A connection on which an answer is still coming; it is kept when that has come to its end.
+pub struct Lent {
+    upstreams: Upstreams,
+    route: Route,
+    /// None: it is kept already, since many requests share it.
+    sender: Option<Sender>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(mut sender) = self.sender.take() else { return };
+        if sender.is_ready() {
+            return self.upstreams.put(&self.route, sender);
+        }
+        if sender.is_closed() {
+            return;
+        }
+        let (upstreams, route) = (self.upstreams.clone(), self.route.clone());
+        tokio::spawn(async move {
+            if sender.ready().await.is_ok() {
+                upstreams.put(&route, sender);
+            }
+        });
+    }
+}
+
 impl Upstreams {
     /// None yet; they are made by `dial`.
-    pub fn new(dial: Arc<dyn Dial>, limits: Limits) -> Self {
-        Self { dial, limits, idle: Arc::default() }
+    pub fn new(dial: Arc<dyn Dial>, limits: Limits, tally: Arc<Tally>) -> Self {
+        Self { dial, limits, tally, idle: Arc::default() }
     }
 
-    /// Sends a request to where `route` leads; the answer's head.
+    /// Sends a request to where `route` leads; the answer's head, and the connection on which the rest comes.
     ///
     /// # Errors
     /// When nobody listens there, or what listens does not answer in HTTP.
@@ -66,7 +100,7 @@ impl Upstreams {
         &self,
         route: &Route,
         mut request: Request<Sent>,
-    ) -> Result<Response<Incoming>, Refusal> {
+    ) -> Result<(Response<Incoming>, Lent), Refusal> {
         let protocol = if is_grpc(request.headers()) { Protocol::Http2 } else { Protocol::Http1 };
         loop {
             let (mut sender, is_fresh) = match self.take(route, protocol) {
@@ -75,10 +109,7 @@ impl Upstreams {
             };
             let sent = tokio::time::timeout(self.limits.answer_wait, sender.send(request)).await;
             match sent.map_err(|_| self.no_answer(route))? {
-                Ok(answer) => {
-                    self.keep_when_done(route.clone(), protocol, sender);
-                    return Ok(answer);
-                }
+                Ok(answer) => return Ok((answer, self.lend(route, sender))),
                 // One that was kept may have been closed before anything was sent on it.
                 Err(mut failed) => match failed.take_message().filter(|_| !is_fresh) {
                     Some(unsent) => request = unsent,
@@ -89,9 +120,13 @@ impl Upstreams {
     }
 
     async fn connect(&self, route: &Route, protocol: Protocol) -> Result<Sender, Refusal> {
+        self.tally.dialled();
         let dialled = self.dial.dial(route, self.limits.port_wait).await;
-        let line = dialled.map_err(|refusal| no_connection(route, refusal, self.limits.port_wait))?;
-        let io = TokioIo::new(Leased::from(line));
+        let line = dialled.map_err(|refusal| {
+            self.tally.dial_failed(refusal.code);
+            no_connection(route, refusal, self.limits.port_wait)
+        })?;
+        let io = TokioIo::new(Counted::new(Leased::from(line), self.tally.clone()));
         match protocol {
             Protocol::Http1 => {
                 let (sender, connection) =
@@ -110,46 +145,60 @@ impl Upstreams {
 
     fn take(&self, route: &Route, protocol: Protocol) -> Option<Sender> {
         let mut idle = self.lock();
-        let kept = idle.get_mut(&(route.clone(), protocol))?;
-        kept.retain(|kept| kept.since.elapsed() < self.limits.upstream_idle && !kept.sender.is_closed());
-        match kept.last()?.sender {
-            Sender::Http1(_) => kept.pop().map(|kept| kept.sender),
+        let kept = idle.get_mut(route)?.of(protocol);
+        let last = std::iter::from_fn(|| kept.pop()).find(|kept| self.is_good(kept))?;
+        if let Sender::Http2(sender) = &last.sender {
             // Many requests share one of these.
-            Sender::Http2(ref sender) => Some(Sender::Http2(sender.clone())),
+            let shared = Sender::Http2(sender.clone());
+            kept.push(last);
+            return Some(shared);
         }
+        Some(last.sender)
     }
 
-    /// Keeps a connection from when its answer has ended, and for a moment.
-    fn keep_when_done(&self, route: Route, protocol: Protocol, mut sender: Sender) {
-        let this = self.clone();
-        tokio::spawn(async move {
-            if sender.ready().await.is_err() {
-                return;
+    /// What becomes of a connection whose answer has begun.
+    fn lend(&self, route: &Route, sender: Sender) -> Lent {
+        let sender = match sender {
+            Sender::Http1(_) => Some(sender),
+            Sender::Http2(_) => {
+                self.put(route, sender);
+                None
             }
-            this.keep((route.clone(), protocol), sender);
-            tokio::time::sleep(this.limits.upstream_idle).await;
-            this.let_go(&(route, protocol));
-        });
+        };
+        Lent { upstreams: self.clone(), route: route.clone(), sender }
     }
 
-    fn keep(&self, place: (Route, Protocol), sender: Sender) {
+    /// Keeps a connection for a moment.
+    fn put(&self, route: &Route, sender: Sender) {
         let mut idle = self.lock();
-        let kept = idle.entry(place).or_default();
+        if !idle.contains_key(route) {
+            idle.insert(route.clone(), Port::default());
+        }
+        let Some(port) = idle.get_mut(route) else { return };
+        let kept = port.of(sender.protocol());
         if matches!(sender, Sender::Http2(_)) {
             kept.clear();
         }
-        if kept.len() < IDLE_PER_PORT_MAX {
+        // As many as can be needed at once.
+        if kept.len() < self.limits.sandbox_requests_max {
             kept.push(Kept { sender, since: Instant::now() });
         }
     }
 
-    fn let_go(&self, place: &(Route, Protocol)) {
-        let mut idle = self.lock();
-        let Some(kept) = idle.get_mut(place) else { return };
-        kept.retain(|kept| kept.since.elapsed() < self.limits.upstream_idle);
-        if kept.is_empty() {
-            idle.remove(place);
+    /// Lets those go that nobody needed for a moment, for ever.
+    pub async fn keep(&self) {
+        loop {
+            tokio::time::sleep(self.limits.upstream_idle).await;
+            self.lock().retain(|_, port| {
+                port.http1.retain(|kept| self.is_good(kept));
+                port.http2.retain(|kept| self.is_good(kept));
+                !port.http1.is_empty() || !port.http2.is_empty()
+            });
         }
+    }
+
+    fn is_good(&self, kept: &Kept) -> bool {
+        kept.since.elapsed() < self.limits.upstream_idle && !kept.sender.is_closed()
     }
 
     fn lock(&self) -> MutexGuard<'_, Idle> {
@@ -166,7 +215,30 @@ impl Upstreams {
     }
 }
 
+impl Port {
+    fn of(&mut self, protocol: Protocol) -> &mut Vec<Kept> {
+        match protocol {
+            Protocol::Http1 => &mut self.http1,
+            Protocol::Http2 => &mut self.http2,
+        }
+    }
+}
+
 impl Sender {
+    fn protocol(&self) -> Protocol {
+        match self {
+            Self::Http1(_) => Protocol::Http1,
+            Self::Http2(_) => Protocol::Http2,
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        match self {
+            Self::Http1(sender) => sender.is_ready(),
+            Self::Http2(sender) => sender.is_ready(),
+        }
+    }
+
     async fn send(
         &mut self,
         request: Request<Sent>,

@@ -26,8 +26,10 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
+use wire::clock::Clock;
 use wire::id::{KeyId, NodeId, SandboxId};
-use wire::ingress::{Destination, DialRefusal, DialRefusalCode, Passage, Route, RouteQuery};
+use wire::ingress::counts::Counts;
+use wire::ingress::{Allowed, Destination, DialRefusal, DialRefusalCode, Passage, Route, RouteQuery};
 use wire::token::{SUFFIX_CHARS, Token};
 
 /// The key that opens everything.
@@ -73,6 +75,11 @@ impl Book {
         self.open.lock().unwrap().insert(port);
     }
 
+    /// From now on a key is needed again.
+    pub fn close(&self, port: u16) {
+        self.open.lock().unwrap().remove(&port);
+    }
+
     fn passage(&self, query: &RouteQuery) -> Result<Passage, Refusal> {
         let no_key = || Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", "no key");
         let (to, port, key) = match &query.to {
@@ -92,13 +99,38 @@ impl Book {
         if self.deleted.lock().unwrap().contains(&to) {
             return Err(Refusal::new(StatusCode::GONE, "sandbox_deleted", "gone"));
         }
-        Ok(Passage { route: Route { sandbox: to, port, node: NodeId::from_entropy([1; 20]) }, key })
+        Ok(Passage {
+            route: Route { sandbox: to, port, node: NodeId::from_entropy([1; 20]) },
+            key,
+            until_ms: None,
+        })
     }
 }
 
 impl Routes for Book {
-    fn route(&self, query: RouteQuery) -> Asking<'_> {
+    fn route(&self, query: RouteQuery) -> Asking<'_, Passage> {
         Box::pin(async move { self.passage(&query) })
+    }
+
+    fn allowed(&self, query: RouteQuery) -> Asking<'_, Allowed> {
+        Box::pin(async move { self.passage(&query).map(|passage| Allowed { until_ms: passage.until_ms }) })
+    }
+
+    fn tell(&self, _: Counts) -> Asking<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// A clock that stands still: nothing is over by itself.
+struct Stopped;
+
+impl Clock for Stopped {
+    fn wall_ms(&self) -> u64 {
+        0
+    }
+
+    fn boot_ms(&self) -> u64 {
+        0
     }
 }
 
@@ -161,6 +193,8 @@ impl Stand {
         let ingress = Ingress::new(Config {
             domain: "sandbox.localhost".parse().unwrap(),
             routes: book.clone(),
+            changes: None,
+            clock: Arc::new(Stopped),
             dial: loopback.clone(),
             certificates: certificates.unwrap(),
             plain: true,

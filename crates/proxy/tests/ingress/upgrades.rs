@@ -89,6 +89,31 @@ async fn a_websocket_of_http_1_is_carried_both_ways() {
 }
 
 #[tokio::test]
+async fn what_is_under_way_is_over_when_its_port_is_closed_also_before_it_is_answered() {
+    let stand = Stand::new().await;
+    let (port, silent) = (echo_app().await, serve(|_| std::future::pending()).await);
+    stand.book.open(port);
+    stand.book.open(silent);
+    let without_key = |mut request: Request<Full<Bytes>>| {
+        request.headers_mut().remove("leap0-authorization");
+        request
+    };
+    let mut answer = stand.client().await.send_request(without_key(websocket(port))).await.unwrap();
+    let mut stream = TokioIo::new(hyper::upgrade::on(&mut answer).await.unwrap());
+    is_echoed(&mut stream).await;
+    let mut client = stand.client().await;
+    let waiting = tokio::spawn(async move { client.send_request(without_key(get(silent, "/"))).await });
+    stand.book.close(port);
+    stand.book.close(silent);
+    let read = tokio::time::timeout(BOUND, stream.read(&mut [0; 1])).await.expect("it is cut");
+    assert!(!matches!(read, Ok(1..)));
+    let refused = tokio::time::timeout(BOUND, waiting).await.expect("it is answered").unwrap().unwrap();
+    // Taken back while it waited, or before it came.
+    assert!([401, 403].contains(&refused.status().as_u16()), "{}", refused.status());
+    stand.stop().await;
+}
+
+#[tokio::test]
 async fn a_websocket_of_http_2_is_carried_to_an_app_that_speaks_http_1() {
     let stand = Stand::new().await;
     let port = echo_app().await;

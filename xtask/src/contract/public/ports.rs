@@ -57,7 +57,7 @@ fn list() -> Operation {
 fn revoke() -> Operation {
     let path = "/v1/sandbox/{sandbox_id}/presigned-url/{url_id}";
     of_one(delete(path, "delete_presigned_url", "Take back a presigned URL"))
-        .says("From the next request on it opens nothing; what is under way goes on to its end.")
+        .says("From the next request on it opens nothing; what is under way is cut within two seconds.")
         .in_path("url_id", "The URL's id.", &presigned_url_id())
         .answers_nothing(204, "It opens nothing any more.")
         .fails(&[NotFound])

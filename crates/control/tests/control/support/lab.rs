@@ -166,6 +166,7 @@ impl Lab {
             limits: self.limits.clone(),
             metrics: MetricsPage::new(|| "# rendered\n".into()),
             ingress_authority: "sandbox.test:7443".into(),
+            changes: None,
         };
         Control::open(config).await.unwrap()
     }
