@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """Pause, wake, snapshot and restore, beside the engine's own checkpoint of a sandbox that does the same, in the same run.
 
-A program inside holds so much memory that nobody can compress, and renews all of it before each. In turn:
+A program inside holds so much memory that nobody can compress, and renews all of it before each. In turn, snapshots apart
+from pauses, since files of theirs are on their way to the disk for a while:
 
   pause      `POST …/pause` to its answer: what it is, is durable, and its compute is gone; and without what its node says
              that the latter took
   wake       the next command's answer, from asking for it
   snapshot   `POST …/snapshot/create` to its answer; beside it, how long the program inside stood still
   restore    `POST …/snapshot/restore` and the first command's answer, 1, 10 and 50 at once
-  bare       `runsc pause`, `runsc checkpoint` and an fsync of what it wrote; `runsc restore` of that, to its exit, with a
-             bundle, a network namespace and a control group that are there before
+  bare       `runsc pause`, `runsc checkpoint` and an fsync of what it wrote; `runsc restore` of that with a bundle, a network
+             namespace and a control group that are there before: to its exit, and with what the first `runsc exec` takes
+             longer than the next ones, until what is inside runs again
+  command    a command in the sandbox as it runs, which is in the time of a wake too
 """
 
 import argparse
@@ -95,7 +98,8 @@ class Engine:
         raise RuntimeError("there is no launcher")
 
     def restore(self, sandbox, image):
-        """A sandbox that goes on from an image, until runsc says that it does; it is ended then."""
+        """A sandbox that goes on from an image: until runsc says that it does, and until it runs a command as soon as it
+        does later. It is ended then."""
         name = f"bare-{os.getpid()}-{self.count}"
         bundle = f"{self.scratch}/{name}"
         os.makedirs(f"{bundle}/overlay")
@@ -113,13 +117,15 @@ class Engine:
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": None}
         restore = [*inside, *flags, "restore", f"--image-path={image}", "--detach", f"--bundle={bundle}", name]
         took, _ = kit.timed(lambda: subprocess.run(restore, check=True, preexec_fn=without_membarrier, **quiet))
+        execute = [*inside, "exec", name, "/bin/true"]
+        first, *others = [kit.timed(lambda: subprocess.run(execute, check=True, **quiet))[0] for _ in range(4)]
         subprocess.run([*inside, "delete", "--force", name], check=True, **quiet)
         subprocess.run(["ip", "netns", "del", name], check=True)
-        return took
+        return took, took + max(0, first - min(others))
 
     def checkpoint(self, sandbox):
         """Stops it, writes it down, has the disk take it, and lets it go on. How long until it was written, until it was
-        durable, and how long a restore of it takes."""
+        durable, and how long a restore of it takes, by both measures."""
         self.count += 1
         image = f"{self.scratch}/image-{self.count}"
         os.mkdir(image)
@@ -135,7 +141,7 @@ class Engine:
         self.runsc("resume", sandbox)
         restored = self.restore(sandbox, image)
         subprocess.run(["rm", "-r", image], check=True)
-        return (written - began) * 1000, (durable - began) * 1000, restored
+        return (written - began) * 1000, (durable - began) * 1000, *restored
 
     def released(self, sandbox):
         """How long its node took to give back the compute of a sandbox that is paused."""
@@ -146,29 +152,36 @@ class Engine:
         return next(step["micros"] / 1000 for step in seen["steps"] if step["step"] == "released")
 
 
-def once(client, engine, sandbox, twin, times, index):
-    def note(name, value):
-        times.setdefault(name, []).append(value)
-
-    # Of a twin: a checkpoint that nobody told the agent of cuts its connection in a way that ours do not.
+def once(client, engine, sandbox, twin, times):
+    """A pause and a wake, and the engine's own of a twin: a checkpoint that nobody told the agent of cuts its connection in
+    a way that ours do not."""
     renew(client, twin)
     bare = engine.checkpoint(twin)
-    for name, took in zip(("checkpoint_written", "checkpoint_durable", "restore"), bare):
-        note(f"bare_{name}", took)
+    for name, took in zip(("checkpoint_written", "checkpoint_durable", "restore", "restore_to_first"), bare):
+        note(times, f"bare_{name}", took)
+    renew(client, sandbox)
+    note(times, "command", kit.timed(lambda: client.execute(sandbox, "true"))[0])
+    pausing, _ = kit.timed(lambda: client.call("POST", f"/v1/sandbox/{sandbox}/pause", {}))
+    note(times, "pause_released", pausing)
+    note(times, "pause_durable", pausing - engine.released(sandbox))
+    note(times, "wake_to_first_command", kit.timed(lambda: client.execute(sandbox, "true"))[0])
+
+
+def once_beside(client, sandbox, times, index):
+    """A snapshot of what goes on, and what goes on from that."""
     renew(client, sandbox)
     taking, snapshot = kit.timed(
         lambda: client.call("POST", f"/v1/sandbox/{sandbox}/snapshot/create", {"name": f"{sandbox}-{index}"}))
-    note("snapshot_durable", taking)
-    note("snapshot_source_stood_still", float(shell(client, sandbox, "sleep 0.1; cat longest")))
-    renew(client, sandbox)
-    pausing, _ = kit.timed(lambda: client.call("POST", f"/v1/sandbox/{sandbox}/pause", {}))
-    note("pause_released", pausing)
-    note("pause_durable", pausing - engine.released(sandbox))
-    note("wake_to_first_command", kit.timed(lambda: client.execute(sandbox, "true"))[0])
+    note(times, "snapshot_durable", taking)
+    note(times, "snapshot_source_stood_still", float(shell(client, sandbox, "sleep 0.1; cat longest")))
     restoring, copy = kit.timed(lambda: restored(client, snapshot["name"]))
-    note("restore_to_first_command", restoring)
+    note(times, "restore_to_first_command", restoring)
     client.delete(copy)
     client.call("DELETE", f"/v1/snapshot/{snapshot['id']}")
+
+
+def note(times, name, value):
+    times.setdefault(name, []).append(value)
 
 
 def restored(client, name):
@@ -202,8 +215,11 @@ def main():
         client, engine = connect(), Engine(scratch)
         for mib in asked.mib:
             times, sandbox, twin = {}, holding(client, mib), holding(client, mib)
-            for index in range((asked.n if mib < 1024 else min(asked.n, 3)) + 1):
-                once(client, engine, sandbox, twin, times, index)
+            rounds = range((asked.n if mib < 1024 else min(asked.n, 3)) + 1)
+            for _ in rounds:
+                once(client, engine, sandbox, twin, times)
+            for index in rounds:
+                once_beside(client, sandbox, times, index)
             client.delete(sandbox)
             client.delete(twin)
             figures[f"{mib} MiB"] = {name: kit.summary(values[1:]) for name, values in times.items()}
@@ -223,7 +239,9 @@ def over(figures):
     for size, times in figures.items():
         if "bare_checkpoint_durable" in times:
             bare, ours = times["bare_checkpoint_durable"]["p50"], times["pause_durable"]["p50"]
-            wake, restore = times["wake_to_first_command"]["p50"], times["bare_restore"]["p50"]
+            # What a command takes in any sandbox is not what a wake adds.
+            wake = times["wake_to_first_command"]["p50"] - times["command"]["p50"]
+            restore = times["bare_restore_to_first"]["p50"]
             added[size] = {"pause_ms": round(ours - bare, 2), "pause_ratio": round(ours / bare, 2),
                            "wake_ms": round(wake - restore, 2), "wake_ratio": round(wake / restore, 2)}
     return added
