@@ -20,13 +20,13 @@ COMPUTE = "import numpy, pandas\nprint(int(pandas.Series(numpy.arange(1000)).sum
 ANSWER = "499500\n"
 # Imports, and then computes for whoever connects.
 SERVER = """
-import contextlib, io, socket
+import contextlib, io, os, socket
 import numpy, pandas
 print(int(pandas.Series(numpy.arange(1000)).sum()))
 server = socket.socket(socket.AF_UNIX)
 server.bind("/tmp/warm.new")
 server.listen()
-import os; os.rename("/tmp/warm.new", "/tmp/warm")
+os.rename("/tmp/warm.new", "/tmp/warm")
 while True:
     connection, _ = server.accept()
     with connection, contextlib.redirect_stdout(io.StringIO()) as said:
@@ -42,7 +42,7 @@ asked.shutdown(socket.SHUT_WR)
 sys.stdout.write(asked.makefile().read())
 """
 MEMORY_MIB = 1024
-ENVIRONMENT = {"PYTHONPATH": "/home/user/libraries", "PYTHONDONTWRITEBYTECODE": "1"}
+ENVIRONMENT = {"PYTHONPATH": "/workspace/libraries", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def furnished(client, key, port, archive):
@@ -97,7 +97,7 @@ def main():
         source = furnished(client, client.headers["authorization"], client.connection.port, f"{scratch}/libraries.tar")
         names = {"cold": snapshot(client, source)}
         client.call("POST", f"/v1/sandbox/{source}/process/start", {"argv": ["python3", "-c", SERVER]})
-        shell(client, source, "until test -e /tmp/warm; do sleep 0.05; done")
+        shell(client, source, "for i in $(seq 600); do test -e /tmp/warm && exit; sleep 0.05; done; exit 1")
         names["warm"] = snapshot(client, source)
         for index in range(asked.n + 1):
             for name, action in (("cold", cold), ("warm", warm)):
