@@ -64,13 +64,20 @@ fn password_is_in(directory: &Path) -> bool {
     })
 }
 
-/// The passwords that pulls were given.
+/// The passwords that pulls were given. On a busy host one is asked for again before its outcome is heard: that is no news.
 fn passwords(lab: &Lab) -> Vec<Option<String>> {
     let of = |given: &Option<RegistryCredentials>| match given {
         Some(RegistryCredentials::Basic { password, .. }) => Some(password.clone()),
         _ => None,
     };
     lab.node.inner.pulls.lock().unwrap().iter().map(|pull| of(&pull.credentials)).collect()
+}
+
+/// The same without repetitions.
+fn different_passwords(lab: &Lab) -> Vec<Option<String>> {
+    let mut passwords = passwords(lab);
+    passwords.dedup();
+    passwords
 }
 
 #[tokio::test]
@@ -83,7 +90,7 @@ async fn credentials_reach_the_node_and_nothing_else() {
     let id = made.json()["id"].as_str().unwrap().to_owned();
     eventually!(lab.get(&format!("/v1/template/{id}")).await.json()["state"] == "ready");
     let sandbox = lab.post("/v1/sandbox", json!({"template_name": "t"})).await.expect(201).id();
-    assert_eq!(passwords(&lab), [Some(PASSWORD.to_owned())]);
+    assert_eq!(different_passwords(&lab), [Some(PASSWORD.to_owned())]);
     let mut texts = vec![made.text(), log.text()];
     for path in [
         "/v1/templates".to_owned(),
@@ -168,7 +175,8 @@ async fn credentials_do_not_open_in_another_templates_place() {
     let path = format!("/v1/template/{}", second["id"].as_str().unwrap());
     let refused = lab.patch(&path, json!({"uri": "r.test/it:v2"})).await.expect(409);
     assert!(refused.message().contains("belongs elsewhere"), "{}", refused.message());
-    assert_eq!(passwords(&lab).len(), 2, "the node was asked nothing");
+    let is_asked = lab.node.inner.pulls.lock().unwrap().iter().any(|pull| pull.source.ends_with("it:v2"));
+    assert!(!is_asked, "the node was asked");
 }
 
 #[tokio::test]
@@ -179,6 +187,6 @@ async fn credentials_are_shown_to_no_other_registry_and_can_be_given_up() {
     let elsewhere = json!({"uri": "evil.test/it:v1"});
     assert_eq!(lab.patch(&path, elsewhere).await.expect(400).wrong_fields(), ["credentials"]);
     lab.patch(&path, json!({"uri": "evil.test/it:v1", "credentials": null})).await.expect(204);
-    assert_eq!(passwords(&lab), [Some(PASSWORD.to_owned()), None]);
+    assert_eq!(different_passwords(&lab), [Some(PASSWORD.to_owned()), None]);
     assert!(lab.get(&path).await.json().get("credentials").is_none());
 }
