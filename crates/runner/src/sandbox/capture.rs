@@ -94,8 +94,9 @@ pub(super) async fn capture(
     Err(give_up(&node, &record.id, error, exit).await)
 }
 
-/// Lets those who ask end, and has the agent part from the rest and hang up. It is the agent that does: an agent that is
-/// stopped with a connection open hears of no new one when it goes on (gVisor wakes nobody then who waits for events).
+/// Lets those who ask end, and has the agent part from the rest and hang up. It is the agent that does: one that was
+/// stopped with a connection open has been seen to hear of no new one when it went on (on gVisor; whether for another
+/// reason than that of `agent/src/epoll.rs` is not known).
 async fn part(connection: &Connection, talk: &Talk) -> Result<(), NodeError> {
     let _ = tokio::time::timeout(DRAIN_BOUND, talk.alone()).await;
     let parting = async {
