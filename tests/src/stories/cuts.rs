@@ -64,6 +64,12 @@ async fn served(lab: &Lab) -> (String, u16) {
     (id, port)
 }
 
+/// The end of a story; what is still under way ends with its sandbox.
+async fn close(lab: Lab, id: &str) {
+    lab.api.delete(&format!("/v1/sandbox/{id}")).await.expect(204);
+    lab.end().await;
+}
+
 async fn token(lab: &Lab, id: &str, order: Value) -> (String, String) {
     let made = lab.api.post(&format!("/v1/sandbox/{id}/presigned-url"), order).await.expect(201).json();
     let url = format!("/v1/sandbox/{id}/presigned-url/{}", made["id"].as_str().unwrap());
@@ -86,8 +92,7 @@ pub async fn what_came_by_a_presigned_url_is_cut_when_that_is_taken_back_and_all
     for other in &mut others {
         other.goes_on().await;
     }
-    lab.api.delete(&format!("/v1/sandbox/{id}")).await.expect(204);
-    lab.end().await;
+    close(lab, &id).await;
 }
 
 pub async fn what_came_by_a_presigned_url_is_cut_when_that_expires(lab: Builder) {
@@ -101,8 +106,7 @@ pub async fn what_came_by_a_presigned_url_is_cut_when_that_expires(lab: Builder)
     lab.clock.advance(Duration::from_secs(61));
     under_way.ends().await;
     other.goes_on().await;
-    lab.api.delete(&format!("/v1/sandbox/{id}")).await.expect(204);
-    lab.end().await;
+    close(lab, &id).await;
 }
 
 pub async fn what_came_to_a_port_is_cut_when_that_is_open_no_longer(lab: Builder) {
@@ -117,8 +121,7 @@ pub async fn what_came_to_a_port_is_cut_when_that_is_open_no_longer(lab: Builder
     lab.api.put(&ports, json!({ "ports": [] })).await.expect(200);
     under_way.ends().await;
     other.goes_on().await;
-    lab.api.delete(&format!("/v1/sandbox/{id}")).await.expect(204);
-    lab.end().await;
+    close(lab, &id).await;
 }
 
 pub async fn what_came_with_a_key_is_cut_when_that_is_revoked(lab: Builder) {
@@ -133,8 +136,7 @@ pub async fn what_came_with_a_key_is_cut_when_that_is_revoked(lab: Builder) {
     lab.api.delete(&format!("/v1/key/{}", key["id"].as_str().unwrap())).await.expect(204);
     under_way.ends().await;
     other.goes_on().await;
-    lab.api.delete(&format!("/v1/sandbox/{id}")).await.expect(204);
-    lab.end().await;
+    close(lab, &id).await;
 }
 
 pub async fn what_was_allowed_a_moment_ago_is_not_when_it_has_been_taken_back(lab: Builder) {
@@ -196,6 +198,5 @@ pub async fn what_happens_at_the_door_is_counted_among_the_metrics(lab: Builder)
     eventually("all of it is told", told).await;
     socket.type_in("to and fro").await;
     socket.until("to and fro").await;
-    lab.api.delete(&format!("/v1/sandbox/{id}")).await.expect(204);
-    lab.end().await;
+    close(lab, &id).await;
 }
