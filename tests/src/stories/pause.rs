@@ -460,14 +460,16 @@ pub async fn what_is_kept_and_damaged_is_refused_with_the_reason(lab: Builder) {
     let id = sandbox(&lab).await;
     pause(&lab, &id).await;
     lab.kept.flip();
-    let refused = execute(&lab, &id, json!({ "command": "true" })).await.expect(502).json();
+    // Unlike a command's, its answer does not begin before it is known.
+    let terminals = format!("/v1/sandbox/{id}/pty");
+    let refused = lab.api.get(&terminals).await.expect(502).json();
     assert!(refused["message"].as_str().unwrap().contains("is damaged"), "{refused}");
     assert_eq!(shown(&lab, &id).await["state"], "paused");
     lab.kept.flip();
     assert_eq!(run(&lab, &id, "echo on").await["stdout"], "on\n");
     pause(&lab, &id).await;
     lab.kept.lose(true);
-    execute(&lab, &id, json!({ "command": "true" })).await.expect(502);
+    lab.api.get(&terminals).await.expect(502);
     assert_eq!(shown(&lab, &id).await["state"], "paused");
     lab.kept.lose(false);
     assert_eq!(run(&lab, &id, "echo on").await["stdout"], "on\n");
