@@ -156,16 +156,24 @@ impl Loans {
     }
 }
 
-/// Keeps a link until either end leaves; then all that was lent over it is over.
+/// Keeps a link until either end leaves; then, or when this is dropped, all that was lent over it is over.
 async fn keep(socket: UnixStream, loans: Arc<Loans>, orders: mpsc::UnboundedReceiver<DialOrder>) {
+    let until = EndOfAll(loans);
     let ended = tokio::select! {
-        ended = listen(&socket, &loans) => ended,
+        ended = listen(&socket, &until.0) => ended,
         ended = tell(&socket, orders) => ended,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "the link to the node has ended");
     }
-    loans.lock().open = None;
+}
+
+struct EndOfAll(Arc<Loans>);
+
+impl Drop for EndOfAll {
+    fn drop(&mut self) {
+        self.0.lock().open = None;
+    }
 }
 
 async fn listen(socket: &UnixStream, loans: &Loans) -> io::Result<()> {
