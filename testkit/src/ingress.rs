@@ -51,7 +51,7 @@ impl Door {
         let address = listener.local_addr().expect("a port");
         let serving = async move {
             let _read_again_while_it_serves = authority;
-            ingress.serve(listener, std::future::pending()).await;
+            ingress.serve(listener, std::future::pending()).await.expect("its threads start");
         };
         Self { address, serving: tokio::spawn(serving).abort_handle() }
     }

@@ -107,7 +107,7 @@ fn be(role: Role) -> Result<ExitCode> {
     match role {
         Role::Node { orders } => multi_threaded(serve::node_role(&orders)).map(|()| ExitCode::SUCCESS),
         Role::Control { orders } => multi_threaded(serve::control_role(&orders)).map(|()| ExitCode::SUCCESS),
-        Role::Ingress { orders } => multi_threaded(serve::ingress_role(&orders)).map(|()| ExitCode::SUCCESS),
+        Role::Ingress { orders } => single_threaded(serve::ingress_role(&orders)).map(|()| ExitCode::SUCCESS),
         Role::Acme { orders } => single_threaded(serve::acme_role(&orders)).map(|()| ExitCode::SUCCESS),
         Role::Launcher { args } => Ok(engine::launcher::main(args)),
         Role::Unpacker { orders } => Ok(artifact::rootfs::layers::child::main([orders])),

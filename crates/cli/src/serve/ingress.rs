@@ -140,8 +140,7 @@ pub async fn run(orders: &Path) -> Result<()> {
     let shutdown = async move {
         terminate.recv().await;
     };
-    ingress.serve(TcpListener::from_std(listener)?, shutdown).await;
-    Ok(())
+    ingress.serve(TcpListener::from_std(listener)?, shutdown).await.context("the ingress's threads")
 }
 
 /// Tells people how to set up leap0's clients.

@@ -27,6 +27,11 @@ impl Changes {
         Self { path, file: OnceLock::new() }
     }
 
+    /// The same, seen for itself.
+    pub fn beside(&self) -> Self {
+        Self::at(self.path.clone())
+    }
+
     /// What the counter of this sandbox is now; `None` where nobody can tell, and all has to be asked.
     pub fn seen(&self, sandbox: &SandboxId) -> Option<Seen> {
         let mut counter = [0; COUNTER_BYTES];

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::StatusCode;
@@ -19,14 +20,21 @@ const OWN_NETWORK_BITS: u32 = 64;
 
 /// How many of something there are of each.
 #[derive(Debug)]
-pub struct Crowd<K>(Arc<Mutex<HashMap<K, usize>>>);
+pub struct Crowd<K>(Arc<Counts<K>>);
+
+type Counts<K> = Mutex<HashMap<K, Arc<AtomicUsize>>>;
+
+/// Where those of one are counted; it is forgotten with the last who knows it.
+#[derive(Debug)]
+pub struct Count<K: Eq + Hash> {
+    counts: Arc<Counts<K>>,
+    of: K,
+    here: Arc<AtomicUsize>,
+}
 
 /// One of them, until this is dropped.
 #[derive(Debug)]
-pub struct Member<K: Eq + Hash> {
-    crowd: Arc<Mutex<HashMap<K, usize>>>,
-    of: K,
-}
+pub struct Member<K: Eq + Hash>(Arc<Count<K>>);
 
 impl<K> Default for Crowd<K> {
     fn default() -> Self {
@@ -35,30 +43,39 @@ impl<K> Default for Crowd<K> {
 }
 
 impl<K: Eq + Hash + Clone> Crowd<K> {
+    /// Those of one.
+    pub fn of(&self, of: &K) -> Arc<Count<K>> {
+        let here = locked(&self.0).entry(of.clone()).or_default().clone();
+        Arc::new(Count { counts: self.0.clone(), of: of.clone(), here })
+    }
+}
+
+impl<K: Eq + Hash> Count<K> {
     /// One more, if there are fewer than `most`.
-    pub fn enter(&self, of: &K, most: usize) -> Option<Member<K>> {
-        let mut counts = locked(&self.0);
-        if counts.get(of).copied().unwrap_or_default() >= most {
-            return None;
+    pub fn enter(self: &Arc<Self>, most: usize) -> Option<Member<K>> {
+        let more = |here| (here < most).then_some(here + 1);
+        self.here.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Member(self.clone()))
+    }
+}
+
+impl<K: Eq + Hash> Drop for Count<K> {
+    fn drop(&mut self) {
+        let mut counts = locked(&self.counts);
+        // Nobody gets one while this is locked, so those who have it are the map and us.
+        if Arc::strong_count(&self.here) == 2 {
+            counts.remove(&self.of);
         }
-        *counts.entry(of.clone()).or_default() += 1;
-        Some(Member { crowd: self.0.clone(), of: of.clone() })
     }
 }
 
 impl<K: Eq + Hash> Drop for Member<K> {
     fn drop(&mut self) {
-        let mut counts = locked(&self.crowd);
-        if let Some(count) = counts.get_mut(&self.of) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.of);
-            }
-        }
+        self.0.here.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-fn locked<K>(counts: &Mutex<HashMap<K, usize>>) -> MutexGuard<'_, HashMap<K, usize>> {
+fn locked<K>(counts: &Counts<K>) -> MutexGuard<'_, HashMap<K, Arc<AtomicUsize>>> {
     counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -69,6 +86,13 @@ pub struct Crowds {
     told: Crowd<IpAddr>,
     sandboxes: Crowd<SandboxId>,
     keys: Crowd<KeyId>,
+}
+
+/// Where requests to a sandbox are counted, and those with the key that opened it.
+#[derive(Debug)]
+pub struct Seats {
+    sandbox: Arc<Count<SandboxId>>,
+    key: Option<Arc<Count<KeyId>>>,
 }
 
 /// A request under way.
@@ -90,29 +114,37 @@ impl Crowds {
     /// One more connection of this address, which may have so many. `None`: it has so many that it is not answered.
     pub fn visitor(&self, address: IpAddr, most: usize) -> Option<Visitor> {
         let owner = owner(address);
-        if let Some(member) = self.addresses.enter(&owner, most) {
+        if let Some(member) = self.addresses.of(&owner).enter(most) {
             return Some(Visitor { _address: member, refusal: None });
         }
-        let member = self.told.enter(&owner, TOLD_MAX)?;
+        let member = self.told.of(&owner).enter(TOLD_MAX)?;
         let message = format!("your address has {most} connections to us, and no more are allowed");
         let refusal = full(StatusCode::TOO_MANY_REQUESTS, "address_connections_max", &message);
         Some(Visitor { _address: member, refusal: Some(refusal) })
     }
 
-    /// One more request to this sandbox, with this key if one opened it.
+    /// Where requests to this sandbox are counted, with this key if one opens it.
+    pub fn seats(&self, sandbox: &SandboxId, key: Option<&KeyId>) -> Seats {
+        Seats { sandbox: self.sandboxes.of(sandbox), key: key.map(|key| self.keys.of(key)) }
+    }
+}
+
+impl Seats {
+    /// One more request.
     ///
     /// # Errors
     /// When there are too many under way.
-    pub fn guest(&self, sandbox: &SandboxId, key: Option<&KeyId>, limits: &Limits) -> Result<Guest, Refusal> {
-        let key = key.map(|key| {
+    pub fn enter(&self, limits: &Limits) -> Result<Guest, Refusal> {
+        let key = self.key.as_ref().map(|key| {
             let most = limits.key_requests_max;
-            self.keys.enter(key, most).ok_or_else(|| {
+            key.enter(most).ok_or_else(|| {
                 let message = format!("{most} requests with this key are under way, and no more are allowed");
                 full(StatusCode::TOO_MANY_REQUESTS, "key_requests_max", &message)
             })
         });
         let most = limits.sandbox_requests_max;
-        let of_sandbox = self.sandboxes.enter(sandbox, most).ok_or_else(|| {
+        let of_sandbox = self.sandbox.enter(most).ok_or_else(|| {
+            let sandbox = &self.sandbox.of;
             let message = format!("sandbox {sandbox} has {most} requests under way, and no more are allowed");
             full(StatusCode::SERVICE_UNAVAILABLE, "sandbox_requests_max", &message)
         });
@@ -145,33 +177,32 @@ mod tests {
 
     #[test]
     fn one_that_is_flooded_takes_no_room_of_others() {
-        let (one, other) = (SandboxId::from_entropy([1; 20]), SandboxId::from_entropy([2; 20]));
         let (crowds, limits) = (Crowds::default(), limits(3));
-        let guests: Vec<_> = (0..3).map(|_| crowds.guest(&one, None, &limits).unwrap()).collect();
-        let refusal = crowds.guest(&one, None, &limits).unwrap_err();
+        let seats = |number: u8| crowds.seats(&SandboxId::from_entropy([number; 20]), None);
+        let guests: Vec<_> = (0..3).map(|_| seats(1).enter(&limits).unwrap()).collect();
+        let refusal = seats(1).enter(&limits).unwrap_err();
         assert_eq!((refusal.status, refusal.retry_after_seconds), (StatusCode::SERVICE_UNAVAILABLE, Some(5)));
         assert_eq!(refusal.code, "sandbox_requests_max");
-        drop(crowds.guest(&other, None, &limits).unwrap());
+        drop(seats(2).enter(&limits).unwrap());
         drop(guests);
-        drop(crowds.guest(&one, None, &limits).unwrap());
+        drop(seats(1).enter(&limits).unwrap());
         assert!(locked(&crowds.sandboxes.0).is_empty(), "nobody is remembered who is not there");
     }
 
     #[test]
     fn a_key_has_its_limit_over_all_sandboxes_and_one_that_is_refused_counts_for_nothing() {
-        let sandbox = |number: u8| SandboxId::from_entropy([number; 20]);
         let (key, crowds, limits) = (KeyId::from_entropy([1; 20]), Crowds::default(), limits(1));
-        let first = crowds.guest(&sandbox(1), Some(&key), &limits).unwrap();
+        let enter = |number: u8, key: Option<&KeyId>| {
+            let entered = crowds.seats(&SandboxId::from_entropy([number; 20]), key).enter(&limits);
+            entered.map_err(|refusal| (refusal.status.as_u16(), refusal.code.into_owned()))
+        };
+        let first = enter(1, Some(&key)).unwrap();
         for _ in 0..5 {
-            assert_eq!(
-                crowds.guest(&sandbox(1), Some(&key), &limits).unwrap_err().code,
-                "sandbox_requests_max"
-            );
+            assert_eq!(enter(1, Some(&key)).unwrap_err(), (503, "sandbox_requests_max".to_owned()));
         }
-        let second = crowds.guest(&sandbox(2), Some(&key), &limits).unwrap();
-        let refusal = crowds.guest(&sandbox(3), Some(&key), &limits).unwrap_err();
-        assert_eq!((refusal.status.as_u16(), &*refusal.code), (429, "key_requests_max"));
-        drop(crowds.guest(&sandbox(3), None, &limits).unwrap());
+        let second = enter(2, Some(&key)).unwrap();
+        assert_eq!(enter(3, Some(&key)).unwrap_err(), (429, "key_requests_max".to_owned()));
+        drop(enter(3, None).unwrap());
         drop((first, second));
         assert!(locked(&crowds.keys.0).is_empty());
     }

@@ -1,10 +1,11 @@
 //! One request: where it goes, whether it may, and what passes.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION};
+use http::header::CONNECTION;
 use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
@@ -16,12 +17,13 @@ use wire::ingress::{Destination, Passage, Route, RouteQuery};
 use super::body::{AnswerBody, Answered, Answering, Sent, full};
 use super::credentials::Credentials;
 use super::crowds::{Crowds, Guest, Visitor};
+use super::fast::Lines;
 use super::headers::{self, Asker};
 use super::host::{self, Domain};
 use super::limits::Limits;
 use super::mask::Mask;
 use super::passages::{Passages, Stay};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, wants_page};
 use super::tally::{Open, Tally};
 use super::target::{self, Target};
 use super::trusted::Trusted;
@@ -51,6 +53,11 @@ impl Place {
     pub fn new(among_all: OwnedSemaphorePermit, visitor: Visitor, open: Open) -> Self {
         Self { _among_all: among_all, _open: open, visitor }
     }
+
+    /// What it is told whatever it asks, if its address has too many.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.visitor.refusal.as_ref()
+    }
 }
 
 /// A request under way: one of so many, and for as long as it may be.
@@ -67,6 +74,20 @@ impl Visit {
     }
 }
 
+/// A request that may pass, as its app is to see it.
+pub struct Admitted {
+    /// Its head, but for where it goes.
+    pub head: Parts,
+    /// What the client calls the app.
+    pub host: HeaderValue,
+    /// What the app is asked for.
+    pub path: PathAndQuery,
+    /// What keeps from the app how it was found.
+    pub mask: Mask,
+    /// Its place among those under way.
+    pub visit: Visit,
+}
+
 /// See the module.
 pub struct Door {
     /// What the names of sandboxes end with.
@@ -75,10 +96,13 @@ pub struct Door {
     pub limits: Limits,
     /// What happened.
     pub tally: Arc<Tally>,
+    /// Connections to apps that hyper drives, and how new ones are made.
+    pub upstreams: Upstreams,
+    /// Those that it does not.
+    pub lines: Lines,
     passages: Passages,
     trusted: Trusted,
-    upstreams: Upstreams,
-    crowds: Crowds,
+    crowds: Arc<Crowds>,
 }
 
 impl Door {
@@ -91,7 +115,23 @@ impl Door {
         trusted: Trusted,
         upstreams: Upstreams,
     ) -> Self {
-        Self { domain, limits, tally, passages, trusted, upstreams, crowds: Crowds::default() }
+        let lines = Lines::new(&limits);
+        Self { domain, limits, tally, upstreams, lines, passages, trusted, crowds: Arc::default() }
+    }
+
+    /// The same door for another thread, with connections to apps of its own.
+    pub fn beside(&self) -> Self {
+        let tally = self.tally.beside();
+        Self {
+            domain: self.domain.clone(),
+            limits: self.limits.clone(),
+            tally: tally.clone(),
+            passages: self.passages.beside(tally.clone()),
+            trusted: self.trusted.clone(),
+            upstreams: self.upstreams.beside(tally),
+            lines: Lines::new(&self.limits),
+            crowds: self.crowds.clone(),
+        }
     }
 
     /// One more connection, if its address may have it; one of a load balancer of ours has as many as it has clients.
@@ -103,21 +143,26 @@ impl Door {
 
     /// Looks after what is under way and what is kept, for ever.
     pub async fn keep(&self) {
-        tokio::join!(self.passages.keep(), self.passages.tell(), self.upstreams.keep());
+        tokio::join!(self.passages.keep(), self.upstreams.keep(), self.lines.keep());
+    }
+
+    /// Tells control what was counted, here and beside, for ever.
+    pub async fn tell(&self) {
+        self.passages.tell().await;
     }
 
     /// The answer to a request, which is a refusal's page if it goes nowhere.
     pub async fn answer(&self, request: Request<Incoming>, caller: &Caller) -> Response<AnswerBody> {
-        let accepts: HeaderMap = accepted(request.headers());
-        if let Some(refusal) = &caller.place.visitor.refusal {
+        let wants_page = wants_page(request.headers());
+        if let Some(refusal) = caller.place.refusal() {
             self.tally.refused(refusal);
-            return last(refusal.answer(&accepts).map(full), request.version());
+            return last(refusal.answer(wants_page).map(full), request.version());
         }
         match self.pass(request, caller).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 self.tally.refused(&refusal);
-                refusal.answer(&accepts).map(full)
+                refusal.answer(wants_page).map(full)
             }
         }
     }
@@ -127,32 +172,19 @@ impl Door {
         mut request: Request<Incoming>,
         caller: &Caller,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        self.check_size(request.headers())?;
-        let host = target::host(request.version(), request.uri(), request.headers())?;
-        let credentials = Credentials::read(request.headers())?;
         let upgrade = Upgrade::asked(&mut request)?;
-        let target = target::target(&self.domain, &host, request.uri(), &credentials)?;
-        let stay = self.passages.enter(query(&target, &credentials)).await?;
-        let Passage { route, key, .. } = &*stay.passage;
-        let guest = self.crowds.guest(&route.sandbox, key.as_ref(), &self.limits)?;
-        let (mut head, body) = request.into_parts();
-        let asker = self.trusted.asker(&caller.asker, &head.headers);
-        credentials.strip(&mut head.headers, target.by_user, key.is_some());
-        let mask = Mask::of(&target.to, route, &self.domain, &host);
-        mask.request(&mut head.headers);
-        let host = self.host_for_the_app(&mask.text(&host), route)?;
-        headers::request(&mut head.headers, head.version, &asker, &host)?;
-        let (mut onward, answering) = onward(head, body, &host, target.path, &self.limits)?;
+        let (head, body) = request.into_parts();
+        let Admitted { head, host, path, mask, visit } = self.admit(head, caller).await?;
+        let (mut onward, answering) = onward(head, body, &host, path, &self.limits)?;
         if let Some(upgrade) = &upgrade {
             upgrade.ask(&mut onward)?;
         }
         let (mut answer, lent) = tokio::select! {
-            answer = self.upstreams.send(route, onward) => answer?,
-            () = stay.over() => return Err(no_longer()),
+            answer = self.upstreams.send(visit.stay.route(), onward) => answer?,
+            () = visit.stay.over() => return Err(no_longer()),
         };
         mask.answer(answer.headers_mut());
         answering.begun();
-        let visit = Visit::new(guest, stay);
         let answer = match upgrade {
             Some(upgrade) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 upgrade.begin(answer, visit, self.tally.upgraded(), caller)
@@ -161,6 +193,28 @@ impl Door {
         }?;
         self.tally.answered(answer.status());
         Ok(answer)
+    }
+
+    /// Lets a request pass, if it may: its head as the app is to see it, and where that is.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub async fn admit(&self, mut head: Parts, caller: &Caller) -> Result<Admitted, Refusal> {
+        self.check_size(&head.headers)?;
+        let host = target::host(head.version, &head.uri, &head.headers)?;
+        let mut credentials = Credentials::read(&head.headers)?;
+        let Target { to, path, by_user } = target::target(&self.domain, host, &head.uri, &credentials)?;
+        let query = query(to, &mut credentials);
+        let stay = self.passages.enter(&query).await?;
+        let Passage { route, key, .. } = &stay.leave.passage;
+        let guest = stay.leave.seats.enter(&self.limits)?;
+        let asker = self.trusted.asker(&caller.asker, &head.headers);
+        let mask = Mask::of(&query.to, route, &self.domain, host);
+        let host = self.host_for_the_app(&mask.text(host), route)?;
+        credentials.strip(&mut head.headers, by_user, key.is_some());
+        mask.request(&mut head.headers);
+        headers::request(&mut head.headers, head.version, &asker, &host)?;
+        Ok(Admitted { head, host, path, mask, visit: Visit::new(guest, stay) })
     }
 
     /// The number of headers, which HTTP/2 bounds only in bytes.
@@ -176,22 +230,19 @@ impl Door {
     /// What the client calls us; one that calls us nothing has HTTP/1.0, and apps of today want to be called something.
     fn host_for_the_app(&self, host: &str, route: &Route) -> Result<HeaderValue, Refusal> {
         let place = || host::Place { sandbox: route.sandbox.clone(), port: Some(route.port) };
-        let name = if host.is_empty() { format!("{}.{}", place(), self.domain) } else { host.to_owned() };
+        let name =
+            if host.is_empty() { format!("{}.{}", place(), self.domain).into() } else { Cow::from(host) };
         HeaderValue::from_str(&name).map_err(|_| Refusal::malformed("the host is not a name"))
     }
 }
 
-fn accepted(headers: &HeaderMap) -> HeaderMap {
-    headers.get_all(ACCEPT).iter().map(|value| (ACCEPT, value.clone())).collect()
-}
-
 /// A presigned URL needs no key: what looks like one is the app's.
-fn query(target: &Target, credentials: &Credentials) -> RouteQuery {
-    let key = match target.to {
-        Destination::Sandbox { .. } => credentials.key.clone(),
+fn query(to: Destination, credentials: &mut Credentials) -> RouteQuery {
+    let key = match to {
+        Destination::Sandbox { .. } => credentials.key.take(),
         Destination::Presigned(_) => None,
     };
-    RouteQuery { to: target.to.clone(), key }
+    RouteQuery { to, key }
 }
 
 /// The answer after which its connection ends; HTTP/2 has no word for it in answers.
@@ -245,7 +296,7 @@ pub fn bad_answer(why: &str) -> Refusal {
 }
 
 /// What let a request in was taken back before it was answered.
-fn no_longer() -> Refusal {
+pub fn no_longer() -> Refusal {
     let message = "what let you in has been taken back, or has expired";
     Refusal::new(StatusCode::FORBIDDEN, "no_longer_allowed", message)
 }

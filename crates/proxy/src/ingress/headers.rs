@@ -1,7 +1,9 @@
 //! What of a message's head passes, and what is between two machines only. Pure.
 
+use std::fmt::Write;
 use std::net::IpAddr;
 
+use bytes::BytesMut;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
@@ -27,6 +29,12 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 const OURS_FRONT: &str = "x-forwarded-";
 const OURS: [HeaderName; 3] = [FORWARDED, HeaderName::from_static("x-real-ip"), OWN_HEADER];
 
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// Room for what `forwarded` says, in bytes; it may be longer.
+const FORWARDED_BYTES: usize = 160;
+
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asker {
@@ -47,18 +55,16 @@ pub fn request(
     host: &HeaderValue,
 ) -> Result<(), Refusal> {
     let takes_trailers = has_token(headers, &TE, "trailers");
-    remove_hop_by_hop(headers)?;
-    headers.remove(TE);
+    let named = named(headers)?;
+    // We say `100 Continue` ourselves, once there is somebody to read the body.
+    remove(headers, |name| is_hop_by_hop(name, &named) || is_ours(name) || *name == TE || *name == EXPECT);
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    // We say `100 Continue` ourselves, once there is somebody to read the body.
-    headers.remove(EXPECT);
     if version >= Version::HTTP_2 {
         join_cookies(headers);
     }
     headers.insert(HOST, host.clone());
-    remove_ours(headers);
     say_who_asks(headers, asker, host);
     Ok(())
 }
@@ -68,15 +74,15 @@ pub fn request(
 /// # Errors
 /// As [`request`].
 pub fn answer(headers: &mut HeaderMap) -> Result<(), Refusal> {
-    remove_hop_by_hop(headers)
+    let named = named(headers)?;
+    remove(headers, |name| is_hop_by_hop(name, &named));
+    Ok(())
 }
 
 /// Makes trailers of a request what the app is to see: they must not say what heads may not.
 pub fn trailers(trailers: &mut HeaderMap) {
-    remove_ours(trailers);
-    for name in HOP_BY_HOP.iter().chain(&[HOST, CONTENT_LENGTH, TE, EXPECT, http::header::AUTHORIZATION]) {
-        trailers.remove(name);
-    }
+    let of_heads = [HOST, CONTENT_LENGTH, TE, EXPECT, http::header::AUTHORIZATION];
+    remove(trailers, |name| is_hop_by_hop(name, &[]) || is_ours(name) || of_heads.contains(name));
 }
 
 /// Whether a list header has this word, in any case.
@@ -88,7 +94,8 @@ pub fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     })
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) -> Result<(), Refusal> {
+/// The headers that `connection` names.
+fn named(headers: &HeaderMap) -> Result<Vec<HeaderName>, Refusal> {
     let unreadable = || Refusal::malformed("the header `connection` is not a list of names");
     let mut named = Vec::new();
     for value in headers.get_all(CONNECTION) {
@@ -97,22 +104,22 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) -> Result<(), Refusal> {
             named.push(word.parse::<HeaderName>().map_err(|_| unreadable())?);
         }
     }
-    for name in named.iter().chain(&HOP_BY_HOP).filter(|name| !is_framing(name)) {
-        headers.remove(name);
-    }
-    headers.remove(TRANSFER_ENCODING);
-    Ok(())
+    Ok(named)
 }
 
 /// The length is the message's own, whoever names it.
-fn is_framing(name: &HeaderName) -> bool {
-    *name == CONTENT_LENGTH
+fn is_hop_by_hop(name: &HeaderName, named: &[HeaderName]) -> bool {
+    HOP_BY_HOP.contains(name) || (named.contains(name) && *name != CONTENT_LENGTH)
 }
 
-fn remove_ours(headers: &mut HeaderMap) {
-    let forwarded = headers.keys().filter(|name| name.as_str().starts_with(OURS_FRONT));
-    let forwarded: Vec<HeaderName> = forwarded.cloned().collect();
-    for name in forwarded.iter().chain(&OURS) {
+fn is_ours(name: &HeaderName) -> bool {
+    OURS.contains(name) || name.as_str().starts_with(OURS_FRONT)
+}
+
+/// Removes the headers of which this is true.
+fn remove(headers: &mut HeaderMap, is_doomed: impl Fn(&HeaderName) -> bool) {
+    let doomed: Vec<HeaderName> = headers.keys().filter(|name| is_doomed(name)).cloned().collect();
+    for name in doomed {
         headers.remove(name);
     }
 }
@@ -130,20 +137,22 @@ fn join_cookies(headers: &mut HeaderMap) {
 
 fn say_who_asks(headers: &mut HeaderMap, asker: &Asker, host: &HeaderValue) {
     let Asker { address, scheme } = asker;
-    let node = match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
-    };
+    let (front, back) = if address.is_ipv6() { ("for=\"[", "]\"") } else { ("for=", "") };
     let name = host.to_str().unwrap_or_default();
-    let forwarded = format!("for={node};proto={scheme};host=\"{name}\"");
-    let said = [
-        (FORWARDED, forwarded),
-        (HeaderName::from_static("x-forwarded-for"), address.to_string()),
-        (HeaderName::from_static("x-forwarded-proto"), (*scheme).to_owned()),
-        (HeaderName::from_static("x-forwarded-host"), name.to_owned()),
+    let mut said = BytesMut::with_capacity(FORWARDED_BYTES);
+    // A buffer takes what there is memory for.
+    let _ = write!(said, "{front}{address}");
+    let end = said.len();
+    let _ = write!(said, "{back};proto={scheme};host=\"{name}\"");
+    let said = said.freeze();
+    let values = [
+        (X_FORWARDED_FOR, HeaderValue::from_maybe_shared(said.slice(front.len()..end))),
+        (FORWARDED, HeaderValue::from_maybe_shared(said)),
+        (X_FORWARDED_PROTO, Ok(HeaderValue::from_static(scheme))),
+        (X_FORWARDED_HOST, Ok(host.clone())),
     ];
-    for (name, value) in said {
-        if let Ok(value) = HeaderValue::from_str(&value) {
+    for (name, value) in values {
+        if let Ok(value) = value {
             headers.insert(name, value);
         }
     }

@@ -5,6 +5,7 @@
 //!  └─── place ───┘ └──── domain ────┘            └ token ┘
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -35,14 +36,14 @@ impl FromStr for Place {
 
     fn from_str(label: &str) -> Result<Self, NoPlace> {
         // Names of hosts know no case; an id has one form.
-        let label = label.to_ascii_lowercase();
-        let (kind, rest) = label.split_once('-').ok_or(NoPlace)?;
-        let (suffix, port) = match rest.split_once('-') {
-            Some((suffix, port)) => (suffix, Some(self::port(port).ok_or(NoPlace)?)),
-            None => (rest, None),
+        let label = lower_case(label);
+        let dashes: Vec<usize> = label.match_indices('-').map(|(at, _)| at).take(3).collect();
+        let (id, port) = match dashes[..] {
+            [_] => (&label[..], None),
+            [_, second] => (&label[..second], Some(port(&label[second + 1..]).ok_or(NoPlace)?)),
+            _ => return Err(NoPlace),
         };
-        let sandbox = format!("{kind}-{suffix}").parse().map_err(|_| NoPlace)?;
-        Ok(Self { sandbox, port })
+        Ok(Self { sandbox: id.parse().map_err(|_| NoPlace)?, port })
     }
 }
 
@@ -53,6 +54,12 @@ impl fmt::Display for Place {
             None => write!(f, "{}", self.sandbox),
         }
     }
+}
+
+/// A text in lower case, as nearly all are already.
+fn lower_case(text: &str) -> Cow<'_, str> {
+    let has_upper = text.bytes().any(|byte| byte.is_ascii_uppercase());
+    if has_upper { text.to_ascii_lowercase().into() } else { text.into() }
 }
 
 /// A port in its one decimal form: no sign, no zero in front.
@@ -116,7 +123,7 @@ pub enum Host {
 impl Domain {
     /// What the host of a request is, its port (which is the door's) left out.
     pub fn host(&self, host: &str) -> Host {
-        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        let host = lower_case(host.strip_suffix('.').unwrap_or(host));
         match host.strip_suffix(&self.0) {
             Some("") => Host::Elsewhere,
             Some(front) => match front.strip_suffix('.') {

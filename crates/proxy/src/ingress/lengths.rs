@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What is kept of a line, in bytes: a name of interest, and the longest length with room around it.
@@ -41,15 +42,17 @@ impl Lengths {
 
 /// A stream of which what is read is seen.
 pub struct Seen<S> {
+    /// What has been read of it already.
+    read: Bytes,
     stream: S,
     lengths: Lengths,
 }
 
 impl<S> Seen<S> {
-    /// `stream`, and what is seen of it.
-    pub fn new(stream: S) -> (Self, Lengths) {
+    /// `stream`, of which this has been `read`, and what is seen of both.
+    pub fn new(stream: S, read: Bytes) -> (Self, Lengths) {
         let lengths = Lengths::default();
-        (Self { stream, lengths: lengths.clone() }, lengths)
+        (Self { read, stream, lengths: lengths.clone() }, lengths)
     }
 }
 
@@ -180,7 +183,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Seen<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        if self.read.is_empty() {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        } else {
+            let most = self.read.len().min(buffer.remaining());
+            buffer.put_slice(&self.read.split_to(most));
+        }
         self.lengths.lock().scan.see(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }

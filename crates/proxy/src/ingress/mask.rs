@@ -4,6 +4,8 @@
 //! (`location`, `access-control-allow-origin`, `set-cookie`). In heads, therefore, the name of the sandbox and its port
 //! stands for the token on the way in, and the token for that name on the way out, so that either side knows one name.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderValue};
 use wire::ingress::{Destination, Route};
 
@@ -33,9 +35,9 @@ impl Mask {
     }
 
     /// What the app is told of a text that the client sent.
-    pub fn text(&self, text: &str) -> String {
+    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let masked = self.0.as_ref().and_then(|names| replaced(text.as_bytes(), &names.token, &names.place));
-        masked.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| text.to_owned())
+        masked.and_then(|bytes| String::from_utf8(bytes).ok()).map_or(text.into(), Cow::Owned)
     }
 
     /// Makes the head of a request one that the app may see.

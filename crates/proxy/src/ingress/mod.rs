@@ -18,16 +18,19 @@ pub mod target;
 pub mod tls;
 pub mod trusted;
 
+mod accept;
 mod body;
 mod changes;
 mod counted;
 mod crowds;
 mod door;
+mod fast;
 mod lengths;
 mod mask;
 mod passages;
 mod serve;
 mod tally;
+mod threads;
 mod upgrade;
 mod upstream;
 

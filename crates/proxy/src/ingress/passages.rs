@@ -13,9 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use wire::clock::Clock;
 use wire::id::SandboxId;
-use wire::ingress::{Allowed, Destination, Passage, RouteQuery};
+use wire::ingress::{Allowed, Destination, Passage, Route, RouteQuery};
 
 use super::changes::{Changes, Seen};
+use super::crowds::{Crowds, Seats};
 use super::refusal::Refusal;
 use super::routes::Routes;
 use super::tally::Tally;
@@ -39,6 +40,7 @@ pub struct Passages {
     changes: Changes,
     clock: Arc<dyn Clock>,
     tally: Arc<Tally>,
+    crowds: Arc<Crowds>,
     known: Mutex<HashMap<RouteQuery, Arc<Known>>>,
 }
 
@@ -50,7 +52,7 @@ struct Known {
 }
 
 struct Answer {
-    passage: Arc<Passage>,
+    leave: Arc<Leave>,
     since: Instant,
     /// The counter before the question.
     seen: Option<Seen>,
@@ -58,14 +60,27 @@ struct Answer {
     allowed: (Option<Seen>, Option<u64>),
 }
 
+/// Leave to pass, and where those are counted who use it.
+pub struct Leave {
+    /// Where they go.
+    pub passage: Passage,
+    /// Where they are counted.
+    pub seats: Seats,
+}
+
 /// A request that may pass, for as long as it is under way.
 pub struct Stay {
-    /// Where it goes.
-    pub passage: Arc<Passage>,
+    /// What it was given.
+    pub leave: Arc<Leave>,
     known: Arc<Known>,
 }
 
 impl Stay {
+    /// Where it goes.
+    pub fn route(&self) -> &Route {
+        &self.leave.passage.route
+    }
+
     /// Whether it may go on no longer.
     pub fn is_over(&self) -> bool {
         *self.known.over.borrow()
@@ -87,37 +102,52 @@ impl Passages {
         clock: Arc<dyn Clock>,
         tally: Arc<Tally>,
     ) -> Self {
-        Self { routes, changes: Changes::at(changes), clock, tally, known: Mutex::default() }
+        let (changes, crowds) = (Changes::at(changes), Arc::default());
+        Self { routes, changes, clock, tally, crowds, known: Mutex::default() }
+    }
+
+    /// The same for another thread, which asks for itself; who passes is counted together.
+    pub fn beside(&self, tally: Arc<Tally>) -> Self {
+        let (changes, crowds) = (self.changes.beside(), self.crowds.clone());
+        let (routes, clock) = (self.routes.clone(), self.clock.clone());
+        Self { routes, changes, clock, tally, crowds, known: Mutex::default() }
     }
 
     /// Lets a request pass, if it may.
     ///
     /// # Errors
     /// Why it may not.
-    pub async fn enter(&self, query: RouteQuery) -> Result<Stay, Refusal> {
-        let known = self.lock().get(&query).cloned();
+    pub async fn enter(&self, query: &RouteQuery) -> Result<Stay, Refusal> {
+        let known = self.lock().get(query).cloned();
         if let Some(stay) = known.as_ref().and_then(|known| self.stay(known)) {
             return Ok(stay);
         }
-        let sandbox =
-            sandbox(&query).cloned().or_else(|| known.map(|known| known.passage().route.sandbox.clone()));
+        let sandbox = sandbox(query)
+            .cloned()
+            .or_else(|| known.map(|known| known.leave().passage.route.sandbox.clone()));
         let seen = sandbox.and_then(|sandbox| self.changes.seen(&sandbox));
         let began = Instant::now();
         let passage = self.routes.route(query.clone()).await;
         self.tally.waited(began.elapsed());
-        let passage = Arc::new(passage?);
+        let passage = passage?;
+        let seats = self.crowds.seats(&passage.route.sandbox, passage.key.as_ref());
         let allowed = (seen, passage.until_ms);
-        let answer = Answer { passage: passage.clone(), since: Instant::now(), seen, allowed };
-        Ok(Stay { passage, known: self.remember(query, answer) })
+        let leave = Arc::new(Leave { passage, seats });
+        let answer = Answer { leave: leave.clone(), since: Instant::now(), seen, allowed };
+        Ok(Stay { leave, known: self.remember(query.clone(), answer) })
     }
 
     /// One that need not be asked for.
     fn stay(&self, known: &Arc<Known>) -> Option<Stay> {
-        let answer = known.lock();
-        let seen = answer.seen.filter(|_| answer.since.elapsed() < FRESH)?;
-        let is_good = self.changes.seen(&answer.passage.route.sandbox) == Some(seen)
-            && !self.is_past(answer.passage.until_ms);
-        is_good.then(|| Stay { passage: answer.passage.clone(), known: known.clone() })
+        let (leave, since, seen) = {
+            let answer = known.lock();
+            (answer.leave.clone(), answer.since, answer.seen?)
+        };
+        let Passage { route, until_ms, .. } = &leave.passage;
+        let is_good = since.elapsed() < FRESH
+            && self.changes.seen(&route.sandbox) == Some(seen)
+            && !self.is_past(*until_ms);
+        is_good.then(|| Stay { leave, known: known.clone() })
     }
 
     fn remember(&self, query: RouteQuery, answer: Answer) -> Arc<Known> {
@@ -158,7 +188,8 @@ impl Passages {
                 if looks.len() == LOOKS_MAX {
                     self.heed(looks.join_next().await);
                 }
-                let (routes, seen) = (self.routes.clone(), self.changes.seen(&known.passage().route.sandbox));
+                let (routes, seen) =
+                    (self.routes.clone(), self.changes.seen(&known.leave().passage.route.sandbox));
                 looks.spawn(async move {
                     let look = tokio::time::timeout(LOOK_WAIT, routes.allowed(known.query.clone())).await;
                     (known, seen, look.unwrap_or_else(|_| Err(unknown())))
@@ -181,7 +212,9 @@ impl Passages {
     fn is_doubtful(&self, known: &Known) -> bool {
         let answer = known.lock();
         let (seen, until_ms) = answer.allowed;
-        seen.is_none() || seen != self.changes.seen(&answer.passage.route.sandbox) || self.is_past(until_ms)
+        seen.is_none()
+            || seen != self.changes.seen(&answer.leave.passage.route.sandbox)
+            || self.is_past(until_ms)
     }
 
     fn heed(&self, looked: Option<Result<Looked, tokio::task::JoinError>>) {
@@ -219,8 +252,8 @@ impl Known {
         Arc::strong_count(self) > 1
     }
 
-    fn passage(&self) -> Arc<Passage> {
-        self.lock().passage.clone()
+    fn leave(&self) -> Arc<Leave> {
+        self.lock().leave.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Answer> {
@@ -249,7 +282,6 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use wire::id::NodeId;
-    use wire::ingress::Route;
     use wire::ingress::counts::Counts;
 
     use super::*;
@@ -323,7 +355,7 @@ mod tests {
         let passages = Passages::new(gate.clone(), Some(path.clone()), clock.clone(), tally);
         let asked = async || {
             let before = gate.asked.load(Ordering::Relaxed);
-            drop(passages.enter(query()).await.unwrap());
+            drop(passages.enter(&query()).await.unwrap());
             gate.asked.load(Ordering::Relaxed) - before
         };
         assert_eq!((asked().await, asked().await), (1, 1), "nobody says what changes");
@@ -352,7 +384,7 @@ mod tests {
             Arc::new(Hand::default()),
             tally.clone(),
         ));
-        let stay = passages.enter(query()).await.unwrap();
+        let stay = passages.enter(&query()).await.unwrap();
         let keeping = tokio::spawn({
             let passages = passages.clone();
             async move { passages.keep().await }
@@ -368,7 +400,7 @@ mod tests {
         stay.over().await;
         assert!(stay.is_over());
         assert_eq!(tally.counts().cut, 1);
-        assert!(passages.enter(query()).await.is_err());
+        assert!(passages.enter(&query()).await.is_err());
         keeping.abort();
     }
 }

@@ -1,4 +1,4 @@
-//! Accepts connections: so many, each with so long to say what it wants.
+//! Serves a connection, whatever it speaks: it has so long to say what it wants.
 
 use std::convert::Infallible;
 use std::io;
@@ -13,22 +13,21 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustix::net::sockopt;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio_rustls::TlsAcceptor;
 
 use super::Ingress;
 use super::body::{AnswerBody, full};
 use super::door::{Caller, Place, empty, tunnel};
+use super::fast;
 use super::headers::Asker;
 use super::host::Host;
 use super::lengths::Seen;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, wants_page};
 use crate::dial::Wire;
 use crate::patient::Patient;
 
-/// How long to wait when connections cannot be accepted (no descriptors left, mostly).
-const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
 /// How long a connection may be silent before the other side is asked whether it is there.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 /// The first byte of TLS: a handshake record (RFC 8446, 5.1). No method of HTTP begins so.
@@ -42,42 +41,8 @@ const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Ingress {
-    /// Serves until `shutdown`; then lets requests under way end, for a while.
-    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
-        let limits = &self.door.limits;
-        let permits = Arc::new(Semaphore::new(limits.connections_max));
-        let stopping = watch::Sender::new(false);
-        tokio::select! {
-            () = self.accept(&listener, &permits, &stopping) => {}
-            () = self.certificates.reload_for_ever() => {}
-            () = self.door.keep() => {}
-            () = shutdown => {}
-        }
-        drop(listener);
-        stopping.send_replace(true);
-        let all = u32::try_from(limits.connections_max).unwrap_or(u32::MAX);
-        if tokio::time::timeout(limits.drain, permits.acquire_many(all)).await.is_err() {
-            tracing::warn!(seconds = limits.drain.as_secs(), "requests under way are cut off");
-        }
-    }
-
-    async fn accept(&self, listener: &TcpListener, permits: &Arc<Semaphore>, stopping: &watch::Sender<bool>) {
-        // The semaphore is never closed.
-        while let Ok(permit) = permits.clone().acquire_owned().await {
-            match listener.accept().await {
-                Ok((stream, address)) => {
-                    tokio::spawn(self.clone().connection(stream, address, permit, stopping.subscribe()));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
-                }
-            }
-        }
-    }
-
     /// Serves one connection, whatever it speaks.
-    async fn connection(
+    pub(super) async fn connection(
         self,
         stream: TcpStream,
         address: SocketAddr,
@@ -123,7 +88,9 @@ impl Ingress {
 
     async fn http1(self, stream: Box<dyn Wire>, caller: Caller, may_tunnel: bool) {
         let limits = &self.door.limits;
-        let (stream, lengths) = Seen::new(Patient::new(stream, limits.untaken_wait));
+        let mut stream = Patient::new(stream, limits.untaken_wait);
+        let Some(read) = fast::serve(&self.door, &mut stream, &caller).await else { return };
+        let (stream, lengths) = Seen::new(stream, read);
         let stream = TokioIo::new(stream);
         let stopping = caller.stopping.clone();
         let mut builder = http1::Builder::new();
@@ -203,7 +170,7 @@ impl Ingress {
         if !matches!(self.door.domain.host(host), Host::Sandbox(_) | Host::Presigned(_)) {
             let message = format!("this leads to sandboxes of {} alone", self.door.domain);
             let refusal = Refusal::new(StatusCode::FORBIDDEN, "no_such_tunnel", message);
-            return refusal.answer(request.headers()).map(full);
+            return refusal.answer(wants_page(request.headers())).map(full);
         }
         let (ingress, client) = (self.clone(), hyper::upgrade::on(&mut request));
         tokio::spawn(async move {
@@ -218,7 +185,7 @@ impl Ingress {
 
 fn refuse_two_lengths(request: &Request<Incoming>) -> Response<AnswerBody> {
     let message = "the request has `content-length` and `transfer-encoding`: it says twice how long it is";
-    Refusal::malformed(message).answer(request.headers()).map(full)
+    Refusal::malformed(message).answer(wants_page(request.headers())).map(full)
 }
 
 /// Answers are small and many: none should wait for the next. A peer that vanished is found out.

@@ -17,15 +17,17 @@ const REFUSED: usize = OUTCOMES.len() - 1;
 /// Where names are counted for which there is no room.
 const OTHERS: &str = "others";
 
-/// See the module.
+/// See the module. Each thread has its own, and the sum of them is told.
 #[derive(Debug, Default)]
 pub struct Tally {
+    /// Those of other threads.
+    beside: Mutex<Vec<Arc<Tally>>>,
     requests: [AtomicU64; OUTCOMES.len()],
-    refusals: Named,
+    refusals: Arc<Named>,
     connections: AtomicU64,
     upgraded: AtomicU64,
     dials: AtomicU64,
-    dial_failures: Named,
+    dial_failures: Arc<Named>,
     bytes_to_apps: AtomicU64,
     bytes_from_apps: AtomicU64,
     cut: AtomicU64,
@@ -50,6 +52,14 @@ impl Drop for Open {
 }
 
 impl Tally {
+    /// One for another thread, which counts here too.
+    pub fn beside(&self) -> Arc<Self> {
+        let (refusals, dial_failures) = (self.refusals.clone(), self.dial_failures.clone());
+        let other = Arc::new(Self { refusals, dial_failures, ..Self::default() });
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner).push(other.clone());
+        other
+    }
+
     /// A client's connection.
     pub fn connection(self: &Arc<Self>) -> Open {
         self.open(|tally| &tally.connections)
@@ -115,8 +125,16 @@ impl Tally {
         add(&self.waited_us, u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// All of it, as it is now.
+    /// All of it, as it is now, with what was counted beside.
     pub fn counts(&self) -> Counts {
+        let mut counts = self.own();
+        for other in &*self.beside.lock().unwrap_or_else(PoisonError::into_inner) {
+            add_up(&mut counts, &other.own());
+        }
+        counts
+    }
+
+    fn own(&self) -> Counts {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let requests = OUTCOMES.iter().zip(&self.requests);
         Counts {
@@ -152,6 +170,23 @@ impl Named {
     }
 }
 
+/// Adds what was counted beside; what has a name is counted together.
+fn add_up(counts: &mut Counts, others: &Counts) {
+    for (name, count) in &others.requests {
+        *counts.requests.entry(name.clone()).or_default() += count;
+    }
+    for (count, other) in counts.waits.iter_mut().zip(others.waits) {
+        *count += other;
+    }
+    counts.connections += others.connections;
+    counts.upgraded += others.upgraded;
+    counts.dials += others.dials;
+    counts.bytes_to_apps += others.bytes_to_apps;
+    counts.bytes_from_apps += others.bytes_from_apps;
+    counts.cut += others.cut;
+    counts.waited_us += others.waited_us;
+}
+
 fn add(count: &AtomicU64, more: u64) {
     count.fetch_add(more, Ordering::Relaxed);
 }
@@ -170,6 +205,25 @@ mod tests {
         let counts = named.all();
         assert_eq!((counts.len(), counts["code_0"]), (NAMES_MAX, 1001));
         assert_eq!(counts.values().sum::<u64>(), 2000);
+    }
+
+    #[test]
+    fn what_is_counted_beside_is_told_too() {
+        let tally = Tally::default();
+        let (one, other) = (tally.beside(), tally.beside());
+        let refusal = Refusal::malformed("no");
+        let open: Vec<_> = [&one, &other].map(Tally::connection).into();
+        for each in [&one, &other] {
+            each.answered(StatusCode::OK);
+            each.refused(&refusal);
+            each.went_to_app(3);
+            each.waited(Duration::from_millis(1));
+        }
+        let counts = tally.counts();
+        assert_eq!((counts.requests["2xx"], counts.requests["refused"], counts.bytes_to_apps), (2, 2, 6));
+        assert_eq!((counts.refusals["malformed_request"], counts.connections, counts.waits[0]), (2, 2, 2));
+        drop(open);
+        assert_eq!(tally.counts().connections, 0);
     }
 
     #[test]

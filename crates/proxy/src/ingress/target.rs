@@ -1,5 +1,7 @@
 //! Where a request wants to go: by its host, by its user, or by its path. Pure.
 
+use std::net::Ipv6Addr;
+
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Uri};
 use http::{HeaderMap, StatusCode, Version};
@@ -31,7 +33,7 @@ pub struct Target {
 ///
 /// # Errors
 /// When it calls it two things, or nothing where HTTP wants a name.
-pub fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<String, Refusal> {
+pub fn host<'a>(version: Version, uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a str, Refusal> {
     let mut named = headers.get_all(HOST).iter();
     let in_header = match (named.next(), named.next()) {
         (_, Some(_)) => return Err(Refusal::malformed("the header `host` is there more than once")),
@@ -43,28 +45,40 @@ pub fn host(version: Version, uri: &Uri, headers: &HeaderMap) -> Result<String, 
         (Some(line), Some(header)) if !line.eq_ignore_ascii_case(header) => {
             Err(Refusal::malformed("the request names two different hosts"))
         }
-        (Some(line), _) => Ok(written(line.as_bytes())?.to_owned()),
-        (None, Some(header)) => Ok(header.to_owned()),
+        (Some(line), _) => written(line.as_bytes()),
+        (None, Some(header)) => Ok(header),
         (None, None) if version == Version::HTTP_11 => {
             Err(Refusal::malformed("the header `host` is missing"))
         }
-        (None, None) => Ok(String::new()),
+        (None, None) => Ok(""),
     }
 }
 
 /// A host, and a port if there is one, and nothing else.
 fn written(bytes: &[u8]) -> Result<&str, Refusal> {
     let text = std::str::from_utf8(bytes).ok();
-    let authority = text.filter(|text| text.is_empty() || text.parse::<Authority>().is_ok());
-    let is_plain =
-        |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
-    let plain = authority.filter(is_plain);
+    let plain = text.filter(|text| {
+        let (name, port) = split(text);
+        is_name(name) && port.bytes().all(|byte| byte.is_ascii_digit())
+    });
     plain.ok_or_else(|| Refusal::malformed("the header `host` is not the name of a host"))
 }
 
-/// The name of a host without the port after it.
-fn name_of(host: &str) -> String {
-    host.parse::<Authority>().map(|authority| authority.host().to_owned()).unwrap_or_default()
+/// A name, or an address of IPv6 in brackets.
+fn is_name(name: &str) -> bool {
+    match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)),
+    }
+}
+
+/// A host's name, and the port after it.
+fn split(host: &str) -> (&str, &str) {
+    let end = host.rfind(']').map_or(0, |end| end + 1);
+    match host[end..].find(':') {
+        Some(colon) => (&host[..end + colon], &host[end + colon + 1..]),
+        None => (host, ""),
+    }
 }
 
 /// Where a request to `host` goes.
@@ -74,7 +88,7 @@ fn name_of(host: &str) -> String {
 pub fn target(domain: &Domain, host: &str, uri: &Uri, credentials: &Credentials) -> Result<Target, Refusal> {
     let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let by_name = |to: Destination, by_user: bool| Target { to, path: path.clone(), by_user };
-    match domain.host(&name_of(host)) {
+    match domain.host(split(host).0) {
         Host::Sandbox(place) => Ok(by_name(place.into(), false)),
         Host::Presigned(token) => Ok(by_name(Destination::Presigned(token), false)),
         Host::Nobody => Err(nobody(domain)),
@@ -133,7 +147,7 @@ mod tests {
 
     fn called(uri: &str, hosts: &[&str], version: Version) -> Result<String, StatusCode> {
         let headers = hosts.iter().map(|host| (HOST, host.parse().unwrap())).collect();
-        host(version, &uri.parse().unwrap(), &headers).map_err(|refusal| refusal.status)
+        host(version, &uri.parse().unwrap(), &headers).map(str::to_owned).map_err(|refusal| refusal.status)
     }
 
     #[test]
@@ -147,7 +161,8 @@ mod tests {
         assert_eq!(called("/", &[], Version::HTTP_11), bad);
         assert_eq!(called("/", &["a", "a"], Version::HTTP_11), bad);
         assert_eq!(called("http://a/", &["b"], Version::HTTP_11), bad);
-        for host in ["a b", "a/b", "user@a", "a,b", "a:b:c", "[::1", "\u{fc}"] {
+        for host in ["a b", "a/b", "user@a", "a,b", "a:b", "a:1:2", "[::1", "::1", "[a]", "[::1]x", "\u{fc}"]
+        {
             assert_eq!(called("/", &[host], Version::HTTP_11), bad, "{host:?}");
         }
     }

@@ -34,6 +34,9 @@ pub struct Upstreams {
     idle: Arc<Mutex<Idle>>,
 }
 
+/// A connection to an app.
+pub type Line = Counted<Leased>;
+
 /// Connections that nobody needs now.
 type Idle = HashMap<Route, Port>;
 
@@ -92,6 +95,11 @@ impl Upstreams {
         Self { dial, limits, tally, idle: Arc::default() }
     }
 
+    /// Others of the same kind, of which there are none yet.
+    pub fn beside(&self, tally: Arc<Tally>) -> Self {
+        Self::new(self.dial.clone(), self.limits.clone(), tally)
+    }
+
     /// Sends a request to where `route` leads; the answer's head, and the connection on which the rest comes.
     ///
     /// # Errors
@@ -119,14 +127,22 @@ impl Upstreams {
         }
     }
 
-    async fn connect(&self, route: &Route, protocol: Protocol) -> Result<Sender, Refusal> {
+    /// A new connection, for as long as it is lent.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn open(&self, route: &Route) -> Result<Line, Refusal> {
         self.tally.dialled();
         let dialled = self.dial.dial(route, self.limits.port_wait).await;
         let line = dialled.map_err(|refusal| {
             self.tally.dial_failed(refusal.code);
             no_connection(route, refusal, self.limits.port_wait)
         })?;
-        let io = TokioIo::new(Counted::new(Leased::from(line), self.tally.clone()));
+        Ok(Counted::new(Leased::from(line), self.tally.clone()))
+    }
+
+    async fn connect(&self, route: &Route, protocol: Protocol) -> Result<Sender, Refusal> {
+        let io = TokioIo::new(self.open(route).await?);
         match protocol {
             Protocol::Http1 => {
                 let (sender, connection) =
@@ -205,7 +221,8 @@ impl Upstreams {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn no_answer(&self, route: &Route) -> Refusal {
+    /// The app took too long to begin its answer.
+    pub fn no_answer(&self, route: &Route) -> Refusal {
         let seconds = self.limits.answer_wait.as_secs();
         let message = format!(
             "what listens on port {} of the sandbox did not answer within {seconds} s (`answer_wait`)",
@@ -302,8 +319,12 @@ fn broken(route: &Route, error: &hyper::Error) -> Refusal {
     if let Some(shed) = shed(error) {
         return shed.clone();
     }
+    broke_off(route, &wire::causes::chain(error))
+}
+
+/// An app closed the connection on which it was asked.
+pub fn broke_off(route: &Route, why: &str) -> Refusal {
     let Route { sandbox, port, .. } = route;
-    let why = wire::causes::chain(error);
     tracing::debug!(%sandbox, port, why, "an app's answer broke off");
     let message =
         format!("what listens on port {port} of the sandbox ended the connection without an answer: {why}");

@@ -205,7 +205,7 @@ impl Stand {
         let port = listener.local_addr().unwrap().port();
         let (stop, mut stopped) = watch::channel(false);
         let stopped = async move { drop(stopped.wait_for(|stop| *stop).await) };
-        let serving = tokio::spawn(async move { ingress.serve(listener, stopped).await });
+        let serving = tokio::spawn(async move { ingress.serve(listener, stopped).await.unwrap() });
         Self { port, book, loopback, dir, stop, serving }
     }
 
