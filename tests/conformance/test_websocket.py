@@ -180,6 +180,7 @@ class Plain(Carrier):
             assert time.monotonic() < deadline, "nobody takes it"
             try:
                 view = view[self.stream.send(view):]
+                deadline = time.monotonic() + WAIT_SECONDS_MAX
             except BlockingIOError:
                 self.stream.settimeout(0.01)
                 try:

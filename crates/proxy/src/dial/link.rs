@@ -20,11 +20,15 @@ use wire::ingress::{
 use super::Lease;
 use super::local::unreachable;
 
+/// What is asked for and the node has not yet been told of, at most; who asks for more waits.
+const UNTOLD_MAX: usize = 1024;
+
 /// See the module. It ends with whoever holds it, and with all that is lent over it; or the node ends it.
 pub struct Link {
     loans: Arc<Loans>,
-    /// What the node is to be told; no more than two words for each connection.
-    orders: mpsc::UnboundedSender<DialOrder>,
+    wanted: mpsc::Sender<Wanted>,
+    /// Of what the node was told is wanted, and never more than that.
+    done: mpsc::UnboundedSender<LoanId>,
 }
 
 /// What was asked for and is not over.
@@ -53,6 +57,7 @@ struct Lent {
 struct Held {
     link: Arc<Link>,
     id: LoanId,
+    is_asked: bool,
 }
 
 /// The link ended before there was an answer.
@@ -69,9 +74,9 @@ impl Link {
         connect(&socket, &SocketAddrUnix::new(path)?)?;
         let socket = UnixStream::from_std(socket.into())?;
         let loans = Arc::new(Loans(Mutex::new(Book { next: 0, open: Some(HashMap::new()) })));
-        let (orders, told) = mpsc::unbounded_channel();
-        tokio::spawn(keep(socket, loans.clone(), told));
-        Ok(Self { loans, orders })
+        let ((wanted, asked), (done, given_back)) = (mpsc::channel(UNTOLD_MAX), mpsc::unbounded_channel());
+        tokio::spawn(keep(socket, loans.clone(), asked, given_back));
+        Ok(Self { loans, wanted, done })
     }
 
     /// Whether the node may still be there.
@@ -90,10 +95,11 @@ impl Link {
     ) -> Result<Result<(OwnedFd, Lease), DialRefusal>, Broken> {
         let (asker, answer) = oneshot::channel();
         let id = self.loans.begin(asker).ok_or(Broken)?;
-        let held = Held { link: self.clone(), id };
+        let mut held = Held { link: self.clone(), id, is_asked: false };
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let wanted = Wanted { id, sandbox: route.sandbox.clone(), port: route.port, wait_ms };
-        self.orders.send(DialOrder::Dial(wanted)).map_err(|_| Broken)?;
+        self.wanted.send(wanted).await.map_err(|_| Broken)?;
+        held.is_asked = true;
         let answered = answer.await.map_err(|_| Broken)?;
         Ok(answered.map(|Lent { descriptor, over }| {
             let lease = async move {
@@ -108,9 +114,9 @@ impl Link {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.link.loans.end(self.id).is_some() {
+        if self.link.loans.end(self.id).is_some() && self.is_asked {
             // Where nobody takes it, the link has ended.
-            let _ = self.link.orders.send(DialOrder::Done(self.id));
+            let _ = self.link.done.send(self.id);
         }
     }
 }
@@ -157,11 +163,16 @@ impl Loans {
 }
 
 /// Keeps a link until either end leaves; then, or when this is dropped, all that was lent over it is over.
-async fn keep(socket: UnixStream, loans: Arc<Loans>, orders: mpsc::UnboundedReceiver<DialOrder>) {
+async fn keep(
+    socket: UnixStream,
+    loans: Arc<Loans>,
+    wanted: mpsc::Receiver<Wanted>,
+    done: mpsc::UnboundedReceiver<LoanId>,
+) {
     let until = EndOfAll(loans);
     let ended = tokio::select! {
         ended = listen(&socket, &until.0) => ended,
-        ended = tell(&socket, orders) => ended,
+        ended = tell(&socket, wanted, done) => ended,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "the link to the node has ended");
@@ -186,8 +197,19 @@ async fn listen(socket: &UnixStream, loans: &Loans) -> io::Result<()> {
     }
 }
 
-async fn tell(socket: &UnixStream, mut orders: mpsc::UnboundedReceiver<DialOrder>) -> io::Result<()> {
-    while let Some(order) = orders.recv().await {
+async fn tell(
+    socket: &UnixStream,
+    mut wanted: mpsc::Receiver<Wanted>,
+    mut done: mpsc::UnboundedReceiver<LoanId>,
+) -> io::Result<()> {
+    loop {
+        let order = tokio::select! {
+            // What is done was wanted before.
+            biased;
+            Some(wanted) = wanted.recv() => DialOrder::Dial(wanted),
+            Some(id) = done.recv() => DialOrder::Done(id),
+            else => return Ok(()),
+        };
         let message = serde_json::to_vec(&order)?;
         // A message is taken whole or not at all.
         while let Err(error) = socket.try_write(&message) {
@@ -197,7 +219,6 @@ async fn tell(socket: &UnixStream, mut orders: mpsc::UnboundedReceiver<DialOrder
             socket.writable().await?;
         }
     }
-    Ok(())
 }
 
 /// A message, and the descriptor that came with it, unless we have no room for more.

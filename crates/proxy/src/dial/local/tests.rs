@@ -43,11 +43,13 @@ impl Place {
 
     /// Asks for a connection to this port.
     fn dial(&self, port: u16) -> JoinHandle<Result<Line, DialRefusal>> {
-        let sandbox = SandboxId::from_entropy([7; 20]);
-        let route = Route { sandbox, port, node: NodeId::from_entropy([1; 20]) };
         let node = self.node.clone();
-        tokio::spawn(async move { node.dial(&route, BOUND).await })
+        tokio::spawn(async move { node.dial(&route(port), BOUND).await })
     }
+}
+
+fn route(port: u16) -> Route {
+    Route { sandbox: SandboxId::from_entropy([7; 20]), port, node: NodeId::from_entropy([1; 20]) }
 }
 
 /// The node's end of a link.
@@ -205,4 +207,23 @@ async fn a_link_ends_with_the_last_that_needs_it() {
     assert_eq!(end.order().await, DialOrder::Done(id));
     bounded(end.0.readable()).await.unwrap();
     assert_eq!(end.0.try_read(&mut [0]).unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_was_lent_is_over_with_the_thread_that_kept_the_link_and_the_next_is_asked_for_anew() {
+    let place = Place::new();
+    let listener = place.listener();
+    let node = place.node.clone();
+    let elsewhere = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { node.dial(&route(1), BOUND).await })
+    });
+    let end = End::of(&listener).await;
+    let _app = end.lend(end.asked(1).await);
+    let mut line = bounded(elsewhere).await.unwrap().expect("there is a connection");
+    bounded(&mut line.lease).await;
+    let next = place.dial(2);
+    let end = End::of(&listener).await;
+    let _app = end.lend(end.asked(2).await);
+    assert!(!is_over(&mut lent(next).await).await);
 }
