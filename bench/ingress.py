@@ -2,12 +2,13 @@
 """What the ingress costs beside nginx and HAProxy, and what it adds to a sandbox.
 
 `beside`: all three stand before one app, nginx with an answer of 128 bytes in a network namespace that is one pair of
-interfaces away, as a sandbox's is. In turn, in each round: requests on connections that stay open (wrk), plain and over
-TLS 1.3 with the same certificate, and one large download (curl). Counted are requests for each second that the proxy's
-processes were on a CPU; for ours also with control, which nothing else here has: whose key it is and where it leads is asked
-there. Percentiles are medians over rounds, and of the rounds' ratios and differences to nginx. The sandbox that is named is
-one of the fake engine, and the node's place is taken by a few lines of Python that lend connections to the app
-(`proxies.Lender`), which a real one does as seldom.
+interfaces away, as a sandbox's is. In turn, in each round: as many requests as there can be on connections that stay open
+(wrk), plain and over TLS 1.3 with the same certificate; then so many a second that all can answer them, at all connections
+at once (h2load), since whoever waits for an answer before the next request asks less of what is slow; and one large
+download (curl). Counted are requests for each second that the proxy's processes were on a CPU; for ours also with control,
+which nothing else here has: whose key it is and where it leads is asked there. Percentiles are medians over rounds, and of
+the rounds' ratios and differences to nginx. The sandbox that is named is one of the fake engine, and the node's place is
+taken by a few lines of Python that lend connections to the app (`proxies.Lender`), which a real one does as seldom.
 
 `websockets`: memory of the proxy for so many of them that say nothing.
 
@@ -34,6 +35,8 @@ import proxies
 APP_PORT, INSIDE_PORT = proxies.APP_PORT, 8001
 LARGE_BYTES, LARGE_SANDBOX_BYTES = 1 << 30, 1 << 28
 CONNECTIONS = (10, 50, 200)
+# Of the requests that the slowest can answer, when it is asked how long answers take.
+STEADY_SHARE = 0.4
 # Nothing that is measured here is to meet a limit, of the ingress or of the host.
 LIMITS = [f"--ingress-{name}=20000" for name in
           ("connections-max", "address-connections-max", "sandbox-requests-max", "key-requests-max")]
@@ -75,7 +78,7 @@ def door(*flags, **how):
         def to(sandbox, app_port):
             key = connect().headers["authorization"]
             name = f"{sandbox}-{app_port}.sandbox.localhost"
-            return proxies.Proxy(port, port, roles["ingress"], [f"authorization: {key}", f"Host: {name}"])
+            return proxies.Proxy(port, port, roles["ingress"], name, [f"authorization: {key}"])
 
         yield connect(), to, roles
 
@@ -123,9 +126,15 @@ def write(client, sandbox, path, content):
     assert ran["exit_code"] == 0, ran
 
 
+def said_to(proxy, names_host=True):
+    """The headers, as the clients here take them."""
+    headers = [*proxy.headers, f"Host: {proxy.name}"] if names_host else proxy.headers
+    return [word for header in headers for word in ("-H", header)]
+
+
 def load(proxy, others, scheme, connections, seconds):
     """What wrk says, and what the proxy's processes, and others, took meanwhile."""
-    headers = [word for header in proxy.headers for word in ("-H", header)]
+    headers = said_to(proxy)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *headers, proxy.url(scheme)]
     before, others_before = proxy.cpu_seconds(), others()
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -139,13 +148,30 @@ def load(proxy, others, scheme, connections, seconds):
     return {"requests": requests, **rates, **times}
 
 
+def steady(proxy, scheme, connections, rate, seconds, work):
+    """How long answers take when all connections together ask for so many a second, whatever they wait for."""
+    log, port = f"{work}/h2load.log", proxy.ports[scheme]
+    # It adds to the file of a name that is there.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(log)
+    command = ["h2load", "--h1", "-t1", f"-c{connections}", f"-D{seconds}", "--warm-up-time=1",
+               f"--rps={max(rate / connections, 1):.0f}", f"--log-file={log}", f"--connect-to=127.0.0.1:{port}",
+               *said_to(proxy, names_host=False), proxy.url(scheme, host=proxy.name)]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    with open(log) as file:
+        answers = [line.split() for line in file]
+    assert answers and all(status == "200" for _, status, _ in answers), answers[:3]
+    took = sorted(int(microseconds) / 1000 for _, _, microseconds in answers)
+    return {f"p{share}_ms": took[len(took) * share // 100] for share in (50, 99)}
+
+
 def milliseconds(text):
     number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
     return float(number) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60000}[unit]
 
 
 def download(proxy, scheme):
-    headers = [word for header in proxy.headers for word in ("-H", header)]
+    headers = said_to(proxy)
     command = ["curl", "-skf", "-o", "/dev/null", "-w", "%{size_download} %{time_total}", *headers]
     before = proxy.cpu_seconds()
     said = subprocess.run([*command, proxy.url(scheme, "/large")], capture_output=True, text=True, check=True)
@@ -156,7 +182,7 @@ def download(proxy, scheme):
 
 def answers(proxy, scheme="plain"):
     """Waits until the app answers through it."""
-    headers = [word for header in proxy.headers for word in ("-H", header)]
+    headers = said_to(proxy)
     command = ["curl", "-sk", "-m", "20", "-w", "%{http_code}", *headers, proxy.url(scheme)]
     deadline = time.monotonic() + WAIT_SECONDS_MAX
     while not (said := subprocess.run(command, capture_output=True, text=True).stdout).endswith("200"):
@@ -176,22 +202,29 @@ def beside(work, rounds, seconds):
             answers(way, "plain")
             answers(way, "tls")
         control = lambda: proxies.cpu_seconds(roles["control"])
-        return compare(ways, control, rounds, seconds)
+        return compare(ways, control, rounds, seconds, work)
 
 
-def compare(ways, control, rounds, seconds):
-    requests, downloads = {}, {}
+def compare(ways, control, rounds, seconds, work):
+    requests, steadily, downloads = {}, {}, {}
     for number in range(rounds):
         # Each is first, second and last equally often.
         names = list(ways)[number % len(ways):] + list(ways)[:number % len(ways)]
         for scheme in ("plain", "tls"):
             for connections in CONNECTIONS:
                 seen = {name: load(ways[name], control, scheme, connections, seconds) for name in names}
+                # What none of them is at its limit with.
+                rate = min(each["requests"] for each in seen.values()) / seconds * STEADY_SHARE
+                held = {name: steady(ways[name], scheme, connections, rate, seconds, work) for name in names}
                 for name in names:
-                    requests.setdefault(f"{scheme} {connections} {name}", []).append(beside_nginx(seen, name))
+                    case = f"{scheme} {connections} {name}"
+                    requests.setdefault(case, []).append(beside_nginx(seen, name))
+                    more = {f"{figure}_more": took - held["nginx"][figure] for figure, took in held[name].items()}
+                    steadily.setdefault(case, []).append({"rate": rate, **held[name], **more})
             for name in names:
                 downloads.setdefault(f"{scheme} {name}", []).append(download(ways[name], scheme))
     return {"requests": {case: medians(each) for case, each in requests.items()},
+            "steady": {case: medians(each) for case, each in steadily.items()},
             "download": {case: medians(each) for case, each in downloads.items()}}
 
 
@@ -230,10 +263,8 @@ def hold(way, wanted):
 def upgraded(proxy):
     """A WebSocket that has begun."""
     connection = socket.create_connection(("127.0.0.1", proxy.ports["plain"]), timeout=20)
-    lines = ["GET / HTTP/1.1", *proxy.headers, "connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13",
-             "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=="]
-    if not any(line.startswith("Host:") for line in lines):
-        lines.append("Host: app")
+    lines = ["GET / HTTP/1.1", f"Host: {proxy.name}", *proxy.headers, "connection: upgrade", "upgrade: websocket",
+             "sec-websocket-version: 13", "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=="]
     connection.sendall("\r\n".join([*lines, "", ""]).encode())
     said = connection.recv(4096)
     if not said.startswith(b"HTTP/1.1 101"):

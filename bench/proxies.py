@@ -81,11 +81,13 @@ backend app
 class Proxy:
     """A way to the app: its two ports, and the processes that it takes."""
 
-    def __init__(self, plain, tls, root, headers=()):
-        self.ports, self.root, self.headers = {"plain": plain, "tls": tls}, root, list(headers)
+    def __init__(self, plain, tls, root, name="app", headers=()):
+        self.ports, self.root = {"plain": plain, "tls": tls}, root
+        # What it calls the app, and what else it wants to hear.
+        self.name, self.headers = name, list(headers)
 
-    def url(self, scheme, path="/"):
-        return f"{'https' if scheme == 'tls' else 'http'}://127.0.0.1:{self.ports[scheme]}{path}"
+    def url(self, scheme, path="/", host="127.0.0.1"):
+        return f"{'https' if scheme == 'tls' else 'http'}://{host}:{self.ports[scheme]}{path}"
 
     def cpu_seconds(self):
         return sum(cpu_seconds(process) for process in family(self.root))

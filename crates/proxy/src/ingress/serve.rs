@@ -13,6 +13,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustix::net::sockopt;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio_rustls::TlsAcceptor;
@@ -89,7 +90,10 @@ impl Ingress {
     async fn http1(self, stream: Box<dyn Wire>, caller: Caller, may_tunnel: bool) {
         let limits = &self.door.limits;
         let mut stream = Patient::new(stream, limits.untaken_wait);
-        let Some(read) = fast::serve(&self.door, &mut stream, &caller).await else { return };
+        let Some(read) = fast::serve(&self.door, &mut stream, &caller).await else {
+            // TLS has a word for it; who has left does not hear it.
+            return drop(stream.shutdown().await);
+        };
         let (stream, lengths) = Seen::new(stream, read);
         let stream = TokioIo::new(stream);
         let stopping = caller.stopping.clone();

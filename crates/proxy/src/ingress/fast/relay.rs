@@ -118,10 +118,11 @@ impl<S: Wire> Exchange<'_, S> {
         let Begun { line, head } = begun;
         let (body, mut room) = (&mut head.body, READ_BYTES);
         loop {
-            body.carry(&mut self.came, &mut out).map_err(|_| Over)?;
+            let carried = body.carry(&mut self.came, &mut out);
             if !out.is_empty() {
                 self.write(&mut out, stay).await?;
             }
+            carried.map_err(|_| Over)?;
             if body.is_done() {
                 self.out = out;
                 return Ok(());
