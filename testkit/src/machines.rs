@@ -28,6 +28,15 @@ impl Kind {
         }
     }
 
+    /// The steps of a wake, each of which a test may fail.
+    pub fn wake_steps(self) -> &'static [&'static str] {
+        match self {
+            // It makes nothing anew but lets its processes go on.
+            Self::Fake => &["boot"],
+            Self::Gvisor => &Gvisor::STEPS_FROM,
+        }
+    }
+
     /// The steps of a checkpoint, each of which a test may fail.
     pub fn checkpoint_steps(self) -> &'static [&'static str] {
         match self {

@@ -149,6 +149,7 @@ macro_rules! stories_of_snapshots {
             pause::twenty_callers_wake_it_once,
             pause::fifty_generations_keep_every_byte,
             pause::one_with_auto_pause_is_paused_when_its_time_is_up_and_has_all_of_it_when_it_wakes,
+            pause::the_time_of_one_that_is_paused_is_changed_without_waking_it_and_begins_when_it_wakes,
             pause::a_request_that_meets_an_auto_pause_is_only_later,
             pause::a_delete_wins_while_it_is_paused_being_paused_or_woken,
             pause::a_pause_that_fails_at_any_step_leaves_it_running,

@@ -65,6 +65,18 @@ pub async fn ready(fleet: &Fleet, team: &TeamId, id: &SandboxId) -> Result<Arc<N
     }
 }
 
+/// The node of a sandbox that serves requests, or none if it is paused. One that is on its way is waited for, a while.
+pub async fn ready_or_paused(fleet: &Fleet, team: &TeamId, id: &SandboxId) -> Result<Option<Arc<Node>>> {
+    let record = settled(fleet, team, id, fleet.limits.ready_wait).await?;
+    match record.observed {
+        State::Paused => Ok(None),
+        State::Running if record.is_settled() => {
+            fleet.nodes.get(&record.node).await.ok_or(Error::NoNode).map(Some)
+        }
+        _ => Err(not_there(fleet, &record)),
+    }
+}
+
 /// Wakes a sandbox, if it is paused and its team may have one more that runs. However many ask, it wakes once.
 pub async fn wake(fleet: &Fleet, id: &SandboxId) -> Result<()> {
     let now_ms = fleet.now_ms();

@@ -213,6 +213,15 @@ impl SandboxRecord {
         true
     }
 
+    /// Somebody wants it to run for so long when it wakes. False if it is not paused: then nothing changed.
+    pub fn want_seconds(&mut self, timeout_seconds: u32) -> bool {
+        if self.desired != Desired::Paused || self.observed != State::Paused {
+            return false;
+        }
+        self.spec.timeout_seconds = timeout_seconds;
+        true
+    }
+
     /// The node has seen this generation. True if ours was not newer, and is now.
     pub fn outrank(&mut self, seen: u64) -> bool {
         let stale = self.generation <= seen && self.observed != State::Deleted;
@@ -396,6 +405,7 @@ pub mod tests {
         Wake,
         Refused,
         EndAt(i64),
+        Seconds(u32),
         Fail,
         Lost,
     }
@@ -410,6 +420,7 @@ pub mod tests {
             Just(Event::Wake),
             Just(Event::Refused),
             (1_000_000..2_000_000i64).prop_map(Event::EndAt),
+            (1..28_800u32).prop_map(Event::Seconds),
             Just(Event::Fail),
             Just(Event::Lost),
         ]
@@ -426,6 +437,7 @@ pub mod tests {
                 record.pause_refused(generation) || record.wake_refused(generation, now_ms)
             }
             Event::EndAt(at_ms) => record.want_end_at(*at_ms, 60),
+            Event::Seconds(seconds) => record.want_seconds(*seconds),
             Event::Fail => record.fail(NodeErrorCode::EngineFailed, "broke", now_ms),
             Event::Lost => record.lost(now_ms),
         }

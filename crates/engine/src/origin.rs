@@ -20,15 +20,8 @@ impl Checkpoint {
         (tell, Self(told))
     }
 
-    /// The directory of one that is to be gone on from, if any, once it is there.
-    pub(crate) async fn arrived(checkpoint: Option<&Self>) -> Result<Option<PathBuf>, Error> {
-        match checkpoint {
-            Some(checkpoint) => checkpoint.directory().await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    async fn directory(&self) -> Result<PathBuf, Error> {
+    /// Its directory, once it is there.
+    pub(crate) async fn arrived(&self) -> Result<PathBuf, Error> {
         let mut told = self.0.clone();
         let told = told.wait_for(Option::is_some).await.ok().and_then(|arrival| arrival.clone());
         let gone = || Err("nobody says any more where the checkpoint is".to_owned());
@@ -51,13 +44,13 @@ mod tests {
     async fn a_checkpoint_is_waited_for_until_it_is_there_or_will_not_be() {
         let (tell, checkpoint) = Checkpoint::coming();
         let waits = checkpoint.clone();
-        let waiting = tokio::spawn(async move { Checkpoint::arrived(Some(&waits)).await });
+        let waiting = tokio::spawn(async move { waits.arrived().await });
         tell.send_replace(Some(Ok("there".into())));
-        assert_eq!(waiting.await.unwrap().unwrap(), Some(PathBuf::from("there")));
+        assert_eq!(waiting.await.unwrap().unwrap(), PathBuf::from("there"));
         tell.send_replace(Some(Err("it is damaged".into())));
-        assert_eq!(checkpoint.directory().await.unwrap_err().to_string(), "it is damaged");
+        assert_eq!(checkpoint.arrived().await.unwrap_err().to_string(), "it is damaged");
         let (_, given_up) = Checkpoint::coming();
-        assert!(matches!(given_up.directory().await, Err(Error::NoCheckpoint(_))));
-        assert_eq!(Checkpoint::from(PathBuf::from("here")).directory().await.unwrap(), PathBuf::from("here"));
+        assert!(matches!(given_up.arrived().await, Err(Error::NoCheckpoint(_))));
+        assert_eq!(Checkpoint::from(PathBuf::from("here")).arrived().await.unwrap(), PathBuf::from("here"));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use wire::id::SandboxId;
 use wire::image::Digest;
 use wire::node::{
@@ -64,6 +64,8 @@ pub struct Supervisor {
     admitting: tokio::sync::Mutex<()>,
     /// Those that are paused and have a place to wake up in; once for each who waits for that.
     waking: Mutex<Vec<SandboxId>>,
+    /// What it does by itself, every now and then.
+    chores: Mutex<Vec<AbortHandle>>,
 }
 
 impl Supervisor {
@@ -81,15 +83,19 @@ impl Supervisor {
             attending: tokio::sync::Mutex::default(),
             admitting: tokio::sync::Mutex::default(),
             waking: Mutex::default(),
+            chores: Mutex::default(),
         });
         for record in supervisor.node.records.load()? {
             let id = record.id.clone();
             let handle = supervisor.take_over(record).await;
             supervisor.lock().insert(id, handle);
         }
-        tokio::spawn(reap_for_ever(Arc::downgrade(&supervisor)));
-        tokio::spawn(sweep(Arc::downgrade(&supervisor)));
-        tokio::spawn(watch_disks(Arc::downgrade(&supervisor)));
+        let chores = [
+            tokio::spawn(reap_for_ever(Arc::downgrade(&supervisor))),
+            tokio::spawn(sweep(Arc::downgrade(&supervisor))),
+            tokio::spawn(watch_disks(Arc::downgrade(&supervisor))),
+        ];
+        supervisor.chores().extend(chores.map(|chore| chore.abort_handle()));
         Ok(supervisor)
     }
 
@@ -332,8 +338,10 @@ impl Supervisor {
         deletes.join_all().await;
     }
 
-    /// Lets go of every sandbox as a killed process would: they go on, and are found again.
+    /// Lets go of every sandbox as a killed process would: they go on, and are found again. Whoever cleans up goes first,
+    /// to whom what nobody holds is a leak.
     pub fn abandon(&self) {
+        self.chores().iter().for_each(AbortHandle::abort);
         let mut handles = self.lock();
         handles.values().for_each(Handle::abandon);
         handles.clear();
@@ -391,6 +399,10 @@ impl Supervisor {
                 self.forget(&record.id).await;
             }
         }
+    }
+
+    fn chores(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
+        self.chores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn graves(&self) -> MutexGuard<'_, Graves> {

@@ -79,6 +79,7 @@ const PAUSED: [&str; 2] = ["released", "paused"];
 const TAKING: [&str; 5] = ["snapshotting", "stop", "write", "written", "stored"];
 /// The steps of one that goes on from what was kept, beside those of a create.
 const FETCHED: &str = "fetched";
+const KERNEL: &str = "kernel";
 const RENEWED: &str = "renewed";
 /// Processes of the server.
 const PARTS: [Victim; 4] = [Node, Control, Launcher, Server];
@@ -97,8 +98,8 @@ impl Plan {
             plans.extend(ENDING.iter().map(|name| step(Delete, victim, name)));
             plans.extend(PAUSING.iter().chain(&PAUSED).map(|name| step(Pause, victim, name)));
             // From what is kept, a machine comes up like any other.
-            let going_on =
-                || [FETCHED].into_iter().chain(BEFORE[1..].iter().chain(&AFTER).copied()).chain([RENEWED]);
+            let made = || BEFORE[1..].iter().chain([&KERNEL]).chain(&AFTER).copied();
+            let going_on = || [FETCHED].into_iter().chain(made()).chain([RENEWED]);
             plans.extend(["unpausing"].into_iter().chain(going_on()).map(|name| step(Wake, victim, name)));
             plans.extend(TAKING.iter().map(|name| step(Snapshot, victim, name)));
             plans.extend([BEFORE[0]].into_iter().chain(going_on()).map(|name| step(Restore, victim, name)));
@@ -108,9 +109,11 @@ impl Plan {
             plans.extend(AFTER.iter().map(|name| step(Create, victim, name)));
             plans.push(step(Delete, victim, ENDING[0]));
             plans.extend(PAUSING.iter().map(|name| step(Pause, victim, name)));
-            plans.extend(AFTER.iter().map(|name| step(Wake, victim, name)));
+            plans.extend([KERNEL].iter().chain(&AFTER).map(|name| step(Wake, victim, name)));
             plans.extend(TAKING.iter().map(|name| step(Snapshot, victim, name)));
-            plans.extend(AFTER.iter().chain([&RENEWED]).map(|name| step(Restore, victim, name)));
+            plans.extend(
+                [&KERNEL].into_iter().chain(&AFTER).chain([&RENEWED]).map(|name| step(Restore, victim, name)),
+            );
         }
         plans
     }

@@ -235,6 +235,38 @@ pub async fn one_with_auto_pause_is_paused_when_its_time_is_up_and_has_all_of_it
     lab.end().await;
 }
 
+pub async fn the_time_of_one_that_is_paused_is_changed_without_waking_it_and_begins_when_it_wakes(
+    lab: Builder,
+) {
+    let mut lab = lab.start().await;
+    let id = id_of(&lab.api.post("/v1/sandbox", json!({ "timeout": 100 })).await.expect(201).json());
+    let path = format!("/v1/sandbox/{id}/timeout");
+    pause(&lab, &id).await;
+    for (change, seconds) in [(json!({ "timeout": 1000 }), 1000), (json!({ "extend": 500 }), 1500)] {
+        let changed = lab.api.post(&path, change).await.expect(200).json();
+        assert_eq!(
+            (&changed["state"], &changed["timeout"]),
+            (&json!("paused"), &json!(seconds)),
+            "{changed}"
+        );
+        assert_eq!(changed["timeout_at"], Value::Null, "{changed}");
+    }
+    let refused = lab.api.post(&path, json!({ "extend": 27_301 })).await.expect(400).json();
+    assert!(refused["message"].as_str().unwrap().contains("at most 27300"), "{refused}");
+    lab.stop_control().await;
+    lab.start_control().await.unwrap();
+    lab.clock.advance(Duration::from_secs(5000));
+    assert_eq!(shown(&lab, &id).await["state"], "paused");
+    assert_no_compute(&lab).await;
+    assert_eq!(run(&lab, &id, "echo awake").await["stdout"], "awake\n");
+    lab.clock.advance(Duration::from_secs(1499));
+    assert_eq!(run(&lab, &id, "echo still here").await["stdout"], "still here\n");
+    lab.clock.advance(Duration::from_secs(1));
+    eventually("its time is up", async || shown(&lab, &id).await["state"] == "deleted").await;
+    assert_eq!(shown(&lab, &id).await["reason"], "timeout");
+    lab.end().await;
+}
+
 pub async fn a_request_that_meets_an_auto_pause_is_only_later(lab: Builder) {
     let lab = lab.start().await;
     let asked = json!({ "timeout": 100, "auto_pause": true });
@@ -323,9 +355,7 @@ pub async fn a_wake_that_fails_at_any_step_leaves_it_paused(lab: Builder) {
     run(&lab, &id, COUNT).await;
     let before = counted(&lab, &id, 10).await;
     pause(&lab, &id).await;
-    // The fake engine makes nothing anew but lets its processes go on.
-    let steps = if lab.kind == Kind::Fake { &["boot"] } else { lab.kind.steps() };
-    for step in steps {
+    for step in lab.kind.wake_steps() {
         lab.faults.fail_at(step);
         // Unlike a command's, its answer does not begin before it is known.
         let refused = lab.api.get(&format!("/v1/sandbox/{id}/pty")).await;
@@ -430,14 +460,16 @@ pub async fn what_is_kept_and_damaged_is_refused_with_the_reason(lab: Builder) {
     let id = sandbox(&lab).await;
     pause(&lab, &id).await;
     lab.kept.flip();
-    let refused = execute(&lab, &id, json!({ "command": "true" })).await.expect(502).json();
+    // Unlike a command's, its answer does not begin before it is known.
+    let terminals = format!("/v1/sandbox/{id}/pty");
+    let refused = lab.api.get(&terminals).await.expect(502).json();
     assert!(refused["message"].as_str().unwrap().contains("is damaged"), "{refused}");
     assert_eq!(shown(&lab, &id).await["state"], "paused");
     lab.kept.flip();
     assert_eq!(run(&lab, &id, "echo on").await["stdout"], "on\n");
     pause(&lab, &id).await;
     lab.kept.lose(true);
-    execute(&lab, &id, json!({ "command": "true" })).await.expect(502);
+    lab.api.get(&terminals).await.expect(502);
     assert_eq!(shown(&lab, &id).await["state"], "paused");
     lab.kept.lose(false);
     assert_eq!(run(&lab, &id, "echo on").await["stdout"], "on\n");

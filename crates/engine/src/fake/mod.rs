@@ -32,7 +32,7 @@ use wire::guest::Shims;
 use wire::id::SandboxId;
 
 use crate::steps::{Faults, StepLog};
-use crate::{Checkpoint, Error, Exit, Machine, MachineSpec, Owned, Stream, Up};
+use crate::{Error, Exit, Machine, MachineSpec, Owned, Stream, Up};
 use layout::{Layout, Place};
 use machine::Running;
 
@@ -114,7 +114,10 @@ impl Fake {
     /// As there, and [`Error::Exists`].
     pub async fn up(&self, spec: &MachineSpec) -> Result<Up, Error> {
         let place = self.layout.place(&spec.id);
-        let from = Checkpoint::arrived(spec.from.as_ref()).await?;
+        let from = match &spec.from {
+            Some(checkpoint) => Some(checkpoint.arrived().await?),
+            None => None,
+        };
         if let Some(from) = from.as_deref().filter(|from| is_of(from, &spec.id)) {
             return self.go_on(&spec.id, &place, from).await;
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,18 @@ use super::checkpoint::order_key;
 use super::{Inner, missing_is_fine};
 use crate::process::Process;
 use crate::steps::StepLog;
-use crate::{Checkpoint, Error, Machine, MachineSpec, Up};
+use crate::{Error, Machine, MachineSpec, Up};
 
-/// The steps, in order; `image`, `disk` and `network` run side by side, while what it goes on from arrives.
+/// The steps, in order; `image`, `disk` and `network` run side by side.
 pub(super) const STEPS: [&str; 6] = [DIRECTORY, IMAGE, DISK, NETWORK, BUNDLE, MACHINE];
+/// The same of one that goes on from a checkpoint, which arrives during all but the last.
+pub(super) const STEPS_FROM: [&str; 7] = [DIRECTORY, IMAGE, DISK, NETWORK, BUNDLE, KERNEL, MACHINE];
 const DIRECTORY: &str = "directory";
 const IMAGE: &str = "image";
 const DISK: &str = "disk";
 const NETWORK: &str = "network";
 const BUNDLE: &str = "bundle";
+const KERNEL: &str = "kernel";
 const MACHINE: &str = "machine";
 /// The steps of an end.
 const KILLED: &str = "killed";
@@ -53,21 +56,42 @@ impl Inner {
     }
 
     async fn forwards(self: &Arc<Self>, spec: &MachineSpec, log: &StepLog) -> Result<Machine, Error> {
+        // S has no name of its own: it is this process's descriptor until the sandbox's kernel is in it.
+        let Some(checkpoint) = &spec.from else {
+            let _network = self.furnish(spec, log).await?;
+            return log.step(MACHINE, self.run(spec)).await;
+        };
+        // A kernel can be started before it is known what it goes on from. It is undone like all else if that never comes.
+        let (network, from) = tokio::join!(self.furnish_and_start(spec, log), checkpoint.arrived());
+        let (_network, from) = (network?, from?);
+        log.step(MACHINE, self.go_on(spec, &from)).await
+    }
+
+    /// Makes all that a sandbox's kernel needs. Its network, S.
+    async fn furnish(self: &Arc<Self>, spec: &MachineSpec, log: &StepLog) -> Result<OwnedFd, Error> {
         log.step(DIRECTORY, self.on_a_thread("making a directory", spec, Self::make_directory)).await?;
         // All run to their end even if one fails: what is half done cannot be undone.
-        let (image, disk, network, from) = tokio::join!(
+        let (image, disk, network) = tokio::join!(
             log.step(IMAGE, self.launcher.image(&spec.image, &self.skeleton)),
             log.step(DISK, self.make_disk(spec)),
             log.step(NETWORK, self.networks.create(&spec.id)),
-            Checkpoint::arrived(spec.from.as_ref()),
         );
-        let (root, network, from) = (image?, network?, from?);
+        let (root, network) = (image?, network?);
         disk?;
-        // S has no name of its own: it is this process's descriptor until the sandbox's kernel is in it.
         let netns = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), network.as_raw_fd()));
         let write = move |inner: &Self, spec: &MachineSpec| inner.write_bundle(spec, &root, &netns);
         log.step(BUNDLE, self.on_a_thread("writing a bundle", spec, write)).await?;
-        log.step(MACHINE, self.start(spec, from.as_deref())).await
+        Ok(network)
+    }
+
+    async fn furnish_and_start(
+        self: &Arc<Self>,
+        spec: &MachineSpec,
+        log: &StepLog,
+    ) -> Result<OwnedFd, Error> {
+        let network = self.furnish(spec, log).await?;
+        log.step(KERNEL, self.create(spec)).await?;
+        Ok(network)
     }
 
     /// Does what may have to wait for the host's disk, while others go on.
@@ -107,15 +131,25 @@ impl Inner {
             .map_err(Error::io(format!("writing {}", path.display())))
     }
 
-    async fn start(&self, spec: &MachineSpec, from: Option<&Path>) -> Result<Machine, Error> {
-        let (id, records, bundle) = (&spec.id, self.config.records(), self.config.bundle(&spec.id));
-        let (name, bound, args) = match from {
-            None => ("runsc run", RUN_WAIT, self.runsc.run_args(&records, &bundle, id)),
-            Some(from) => {
-                ("runsc restore", RESTORE_WAIT, self.runsc.restore_args(&records, &bundle, from, id))
-            }
-        };
-        self.launcher.run(id.as_str(), name, &self.runsc.program, args, bound).await?;
+    async fn run(&self, spec: &MachineSpec) -> Result<Machine, Error> {
+        let args = self.runsc.run_args(&self.config.records(), &self.config.bundle(&spec.id), &spec.id);
+        self.launcher.run(spec.id.as_str(), "runsc run", &self.runsc.program, args, RUN_WAIT).await?;
+        self.came_up(&spec.id).await
+    }
+
+    async fn create(&self, spec: &MachineSpec) -> Result<(), Error> {
+        let args = self.runsc.create_args(&self.config.records(), &self.config.bundle(&spec.id), &spec.id);
+        self.launcher.run(spec.id.as_str(), "runsc create", &self.runsc.program, args, RUN_WAIT).await
+    }
+
+    async fn go_on(&self, spec: &MachineSpec, from: &Path) -> Result<Machine, Error> {
+        let bundle = self.config.bundle(&spec.id);
+        let args = self.runsc.restore_args(&self.config.records(), &bundle, from, &spec.id);
+        self.order(&spec.id, "runsc restore", args, RESTORE_WAIT).await?;
+        self.came_up(&spec.id).await
+    }
+
+    async fn came_up(&self, id: &SandboxId) -> Result<Machine, Error> {
         match self.process(id)? {
             Some(process) => Ok(self.watch(id, process)),
             None => Err(Error::Ended { evidence: self.post_mortem(id).await.evidence }),

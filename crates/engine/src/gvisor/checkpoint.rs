@@ -55,8 +55,8 @@ impl Inner {
         }
     }
 
-    /// Has runsc do something to a sandbox that runs. By another key than the sandbox's own, whose last words stay.
-    async fn order(
+    /// Has runsc do something to a sandbox that is there. By another key than the sandbox's own, whose last words stay.
+    pub(super) async fn order(
         &self,
         id: &SandboxId,
         name: &'static str,

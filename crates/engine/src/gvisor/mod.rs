@@ -88,6 +88,8 @@ struct Inner {
 impl Gvisor {
     /// The steps of a bring-up, for tests that fail each in turn.
     pub const STEPS: [&str; 6] = bringup::STEPS;
+    /// Those of one from a checkpoint.
+    pub const STEPS_FROM: [&str; 7] = bringup::STEPS_FROM;
     /// Those of a checkpoint.
     pub const CHECKPOINT_STEPS: [&str; 2] = checkpoint::STEPS;
 

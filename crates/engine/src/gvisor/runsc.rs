@@ -96,13 +96,21 @@ impl Runsc {
 
     /// The arguments that run a sandbox from its bundle, and return when it runs.
     pub(crate) fn run_args(&self, state: &Path, bundle: &Path, id: &SandboxId) -> Vec<String> {
-        let mut args = self.flags(state, bundle);
-        args.push("run".into());
-        args.extend(start_args(bundle, id));
+        let mut args = self.flags_of_new(state, bundle);
+        args.extend(["run".into(), "--detach".into()]);
+        args.extend(new_args(bundle, id));
         args
     }
 
-    /// The same of one that goes on from a checkpoint.
+    /// The arguments that start a sandbox's kernel, in which nothing runs yet.
+    pub(crate) fn create_args(&self, state: &Path, bundle: &Path, id: &SandboxId) -> Vec<String> {
+        let mut args = self.flags_of_new(state, bundle);
+        args.push("create".into());
+        args.extend(new_args(bundle, id));
+        args
+    }
+
+    /// The arguments that have such a kernel go on from a checkpoint, and return when it does.
     pub(crate) fn restore_args(
         &self,
         state: &Path,
@@ -110,10 +118,9 @@ impl Runsc {
         from: &Path,
         id: &SandboxId,
     ) -> Vec<String> {
-        // The same flags as of the one that was written down: runsc does not look whether they are.
         let mut args = self.flags(state, bundle);
-        args.extend(["restore".into(), format!("--image-path={}", from.display())]);
-        args.extend(start_args(bundle, id));
+        args.extend(["restore".into(), "--detach".into(), format!("--image-path={}", from.display())]);
+        args.extend([format!("--bundle={}", bundle.display()), id.to_string()]);
         args
     }
 
@@ -143,10 +150,17 @@ impl Runsc {
         FLAGS.into_iter().filter(known)
     }
 
+    /// The flags of one that gets its disk with this command: nobody gives it another later.
+    fn flags_of_new(&self, state: &Path, bundle: &Path) -> Vec<String> {
+        let mut args = self.flags(state, bundle);
+        args.push(format!("--overlay2=root:dir={DISK_PLACEHOLDER}"));
+        args
+    }
+
+    /// The same whether it is new or goes on: runsc does not look whether they are.
     fn flags(&self, state: &Path, bundle: &Path) -> Vec<String> {
         let mut args = vec![format!("--root={}", state.display())];
         args.extend(self.flags_of_all().map(|flag| format!("--{flag}")));
-        args.push(format!("--overlay2=root:dir={DISK_PLACEHOLDER}"));
         if self.flags.contains("panic-log") {
             args.push(format!("--panic-log={}", bundle.join("panic.log").display()));
         }
@@ -154,9 +168,8 @@ impl Runsc {
     }
 }
 
-fn start_args(bundle: &Path, id: &SandboxId) -> [String; 4] {
+fn new_args(bundle: &Path, id: &SandboxId) -> [String; 3] {
     [
-        "--detach".into(),
         format!("--bundle={}", bundle.display()),
         format!("--pid-file={}", bundle.join("pid").display()),
         id.to_string(),

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use engine::gvisor::Gvisor;
-use engine::{Error, Machine, MachineSpec};
+use engine::{Checkpoint, Error, Machine, MachineSpec};
 use wire::guest::renew::{GENERATION_PATH, HOOKS_DIRECTORY, Renew, RenewKind, Renewed};
 use wire::guest::{Done, Request};
 
+use crate::SOON;
 use crate::guest::{Guest, TOKEN};
-use crate::lab::Lab;
+use crate::lab::{Lab, kill};
 
 /// Counts for ever; a number that is missing or there twice is seen.
 const COUNT: &str = "i=0; while :; do i=$((i+1)); echo $i >>/counts; busybox usleep 5000; done";
@@ -169,5 +170,70 @@ async fn a_checkpoint_that_is_not_there_brings_nothing_up_and_leaves_nothing() {
     let spec = MachineSpec { from: Some(lab.fresh_directory().into()), ..lab.spec() };
     let failed = lab.engine.up(&spec).await;
     assert!(matches!(failed, Err(Error::Step { step: "machine", .. })), "{failed:?}");
+    lab.end().await;
+}
+
+#[tokio::test]
+async fn whichever_step_of_going_on_fails_nothing_is_left() {
+    let Written { lab, spec, machine, into, .. } = written().await;
+    lab.engine.down(&machine.id).await.unwrap();
+    let spec = MachineSpec { from: Some(into.into()), ..spec };
+    for step in Gvisor::STEPS_FROM {
+        lab.faults.fail_at(step);
+        let failed = lab.engine.up(&spec).await;
+        assert!(matches!(failed, Err(Error::Step { step: at, .. }) if at == step), "{failed:?}");
+        lab.assert_clean().await;
+        lab.faults.clear();
+    }
+    let up = lab.engine.up(&spec).await.unwrap();
+    let mut steps: Vec<_> = up.steps.iter().map(|time| time.step.as_str()).collect();
+    steps.sort_unstable();
+    let mut expected = Gvisor::STEPS_FROM;
+    expected.sort_unstable();
+    assert_eq!(steps, expected);
+    lab.engine.down(&machine.id).await.unwrap();
+    lab.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_started_for_a_checkpoint_that_never_comes_goes_again() {
+    let lab = Lab::new();
+    for why in [Some("it is damaged"), None] {
+        let (tell, checkpoint) = Checkpoint::coming();
+        let spec = MachineSpec { from: Some(checkpoint), ..lab.spec() };
+        let come = async {
+            lab.waits(&spec.id).await;
+            if let Some(why) = why {
+                tell.send_replace(Some(Err(why.to_owned())));
+            }
+            drop(tell);
+        };
+        let (failed, ()) = tokio::join!(lab.engine.up(&spec), come);
+        assert!(
+            matches!(&failed, Err(Error::NoCheckpoint(said)) if said.contains(why.unwrap_or("nobody"))),
+            "{failed:?}"
+        );
+        lab.assert_clean().await;
+    }
+    lab.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_whose_parts_end_before_it_goes_on_fails_soon() {
+    let Written { lab, machine, into, .. } = written().await;
+    lab.engine.down(&machine.id).await.unwrap();
+    for part in [Lab::kernels, Lab::file_servers] {
+        let (tell, checkpoint) = Checkpoint::coming();
+        let spec = MachineSpec { from: Some(checkpoint), ..lab.spec() };
+        let come = async {
+            lab.waits(&spec.id).await;
+            part(&lab, &spec.id).into_iter().for_each(kill);
+            tell.send_replace(Some(Ok(into.clone())));
+        };
+        let (failed, ()) = tokio::join!(tokio::time::timeout(SOON, lab.engine.up(&spec)), come);
+        let failed = failed.expect("it fails soon");
+        assert!(matches!(failed, Err(Error::Step { step: "machine", .. })), "{failed:?}");
+        lab.assert_clean().await;
+    }
     lab.end().await;
 }

@@ -108,6 +108,16 @@ impl Lab {
         runsc_processes("boot", id)
     }
 
+    /// Waits until a sandbox's kernel waits for what it goes on from.
+    pub async fn waits(&self, id: &SandboxId) {
+        let record = self.run_dir("runsc").join(format!("{id}_sandbox:{id}.state"));
+        let waits =
+            || fs::read_to_string(&record).is_ok_and(|record| record.contains(r#""status":"created""#));
+        while !waits() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     pub fn kill_launcher(&self) {
         let launchers = self.launchers();
         assert_eq!(launchers.len(), 1);

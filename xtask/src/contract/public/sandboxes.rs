@@ -114,10 +114,11 @@ fn read() -> Operation {
 fn change_timeout() -> Operation {
     of_one(post("/v1/sandbox/{sandbox_id}/timeout", "change_sandbox_timeout", "Change when a sandbox ends"))
         .says("Exactly one of `timeout`, seconds from now, and `extend`, seconds later than planned. More than 28800 s from now is refused either way. Nothing else changes when a sandbox ends: not commands in it, nor requests to it.")
+        .says("One that is paused stays so. Its time begins when it wakes, and both are of that: `timeout` is all it will have, and `extend` is added.")
         .says("To be retried, send `timeout`: it is as good twice as once. A retried `extend` extends twice. After a failure other than `404` the change may have been made, or may be a little later: look at `timeout_at`.")
         .says("Answers when the change outlives a restart of any part of the server. A sandbox whose time is up meanwhile is gone, and the answer says so.")
         .takes(&ChangeTimeout { timeout: Some(600), extend: None })
-        .answers(200, "It runs, and ends then.", &sandbox())
+        .answers(200, "It ends then, or is paused.", &sandbox())
         .fails(&[NotFound, Conflict, BadGateway, Unavailable, TimedOut])
 }
 
