@@ -314,7 +314,7 @@ def main():
     arguments.add_argument("--websockets", type=int, default=8000)
     arguments.add_argument("--only", choices=("sandbox", "beside", "websockets"), help="one table; it is not kept")
     given = arguments.parse_args()
-    # As many descriptors as we may have: a WebSocket takes three of the ingress, and two of the others.
+    # As many descriptors as we may have: a WebSocket takes two of each proxy.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with kit.scratch() as work:

@@ -4,7 +4,6 @@ import contextlib
 import glob
 import json
 import os
-import selectors
 import socket
 import subprocess
 import threading
@@ -176,36 +175,23 @@ class Lender(threading.Thread):
 
     def __init__(self, path):
         super().__init__(daemon=True)
-        # The ingress connects anew for each, so it finds us from now on.
+        # The ingress links up when it first needs a connection, so it finds us.
         os.rename(path, f"{path}.node")
-        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.listener.bind(path)
         os.chmod(path, 0o666)
-        self.listener.listen(4096)
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self.listener, selectors.EVENT_READ)
+        self.listener.listen()
 
     def run(self):
-        while True:
-            for key, _ in self.selector.select():
-                self.accept() if key.fileobj is self.listener else self.heed(key.fileobj)
-
-    def accept(self):
         link, _ = self.listener.accept()
-        self.selector.register(link, selectors.EVENT_READ)
+        while message := link.recv(4096):
+            if order := json.loads(message).get("dial"):
+                self.lend(link, order)
 
-    def heed(self, link):
-        """An order, or that a connection is given back."""
-        try:
-            order = link.recv(4096)
-        except OSError:
-            order = b""
-        if not order:
-            self.selector.unregister(link)
-            return link.close()
-        with socket.create_connection((FAR, json.loads(order)["port"]), timeout=20) as connection:
+    def lend(self, link, order):
+        with socket.create_connection((FAR, order["port"]), timeout=20) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            socket.send_fds(link, [b'"connected"\n'], [connection.fileno()])
+            socket.send_fds(link, [json.dumps({"connected": order["id"]}).encode()], [connection.fileno()])
 
 
 @contextlib.contextmanager

@@ -212,7 +212,8 @@ impl Lab {
         let listener = listen(&self.node_socket())?;
         let serving = runner.clone();
         let serving = Part::start(|stop| async move { drop(serving.serve(listener, stop).await) });
-        let (lender, ports) = (runner.clone(), listen(&self.ports_socket())?);
+        let _ = std::fs::remove_file(self.ports_socket());
+        let (lender, ports) = (runner.clone(), Runner::listen_for_links(&self.ports_socket())?);
         let lending = tokio::spawn(async move { lender.lend_ports(ports).await }).abort_handle();
         self.node = Some(NodePart { runner, serving, lending });
         Ok(())

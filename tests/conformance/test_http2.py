@@ -28,7 +28,7 @@ HOST, PORT = os.environ["ATOLL_INGRESS"].rsplit(":", 1)
 NAME = "sbx-hhhhhhhhhhhhhhhhhhhh-8000.sandbox.localhost"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR = 1, 3, 5, 6
-COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 9, 11
+REFUSED_STREAM, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 7, 9, 11
 WAIT_SECONDS_MAX = 30
 GET = [(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", NAME)]
 POST = [(":method", "POST"), *GET[1:]]
@@ -41,6 +41,7 @@ class Peer:
         context = ssl.create_default_context()
         context.set_alpn_protocols(["h2"])
         plain = socket.create_connection((HOST, int(PORT)), timeout=WAIT_SECONDS_MAX)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.stream = context.wrap_socket(plain, server_hostname=NAME)
         assert self.stream.selected_alpn_protocol() == "h2"
         self.encoder, self.decoder, self.read = hpack.Encoder(), hpack.Decoder(), b""
@@ -171,6 +172,23 @@ def test_streams_of_clients_have_odd_numbers_that_grow(peer):  # 5.1.1
     other = Peer()
     other.say(other.headers(stream=5), other.headers(stream=3))
     other.ends(PROTOCOL_ERROR, STREAM_CLOSED)
+
+
+def test_streams_beyond_those_that_there_may_be_at_once_are_refused_and_all_else_goes_on(peer):  # 5.1.2
+    most = peer.until(lambda frame: isinstance(frame, SettingsFrame)).settings[SettingsFrame.MAX_CONCURRENT_STREAMS]
+    # Without a window, no answer comes to its end.
+    peer.say(SettingsFrame(0, {SettingsFrame.INITIAL_WINDOW_SIZE: 0}))
+    peer.say(*[peer.headers(stream=1 + 2 * number) for number in range(most + 1)])
+    last = 1 + 2 * most
+    refused = peer.until(lambda frame: isinstance(frame, RstStreamFrame))
+    assert (refused.stream_id, refused.error_code) == (last, REFUSED_STREAM)
+    peer.lives()
+    # One that has ended makes room.
+    peer.say(WindowUpdateFrame(1, 10000))
+    assert "END_STREAM" in peer.until(lambda frame: isinstance(frame, DataFrame) and frame.data).flags
+    peer.say(peer.headers(stream=last + 2))
+    served = peer.until(lambda frame: frame.stream_id == last + 2)
+    assert isinstance(served, HeadersFrame)
 
 
 def test_data_belongs_to_a_stream(peer):  # 6.1

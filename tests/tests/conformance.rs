@@ -90,6 +90,11 @@ async fn http_2_is_spoken_as_its_rfc_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn websockets_pass_as_their_rfcs_say_and_as_apps_and_clients_like() {
+    conforms(&["test_websocket.py"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_api_says_of_itself_is_true() {
     conforms(&["test_description.py"]).await;
 }

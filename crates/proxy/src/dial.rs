@@ -1,5 +1,6 @@
 //! The way to a port of a sandbox: a connection that somebody with more rights made, and lends us.
 
+mod link;
 mod local;
 mod prompt;
 

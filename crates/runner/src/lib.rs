@@ -20,7 +20,7 @@ mod ports;
 
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,6 +110,14 @@ impl Runner {
             result = serving => result,
             () = shutdown => Ok(()),
         }
+    }
+
+    /// Where the ingress links up, to be lent connections.
+    ///
+    /// # Errors
+    /// When there is something already, or no socket can be made there.
+    pub fn listen_for_links(path: &Path) -> io::Result<UnixListener> {
+        ports::listen(path)
     }
 
     /// Lends the ingress connections to ports of sandboxes, for as long as this runs.

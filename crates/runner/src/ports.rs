@@ -3,32 +3,33 @@
 //! The descriptor is handed over, so the bytes never pass through this process, which is root. Where nobody listens for
 //! those outside, it is one to somebody who listens inside alone ([`crate::loopback`]).
 
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+mod link;
+
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::Engine;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use tokio::io::{AsyncReadExt, Interest};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use wire::guest::AGENT_TCP_PORT;
-use wire::ingress::{ANSWER_BYTES_MAX, Dial, DialAnswer, DialRefusal, DialRefusalCode};
+use wire::ingress::{ANSWER_BYTES_MAX, Dial, DialRefusal, DialRefusalCode};
 use wire::node::Observed;
 use wire::sandbox::State;
+
+pub use link::listen;
 
 use crate::loopback;
 use crate::sandbox::handle::Handle;
 use crate::sandbox::talk::Talking;
 use crate::supervisor::Supervisor;
 
-/// Connections that are lent at once; more wait.
+/// Connections that are lent or asked for at once; more are refused.
 const LOANS_MAX: usize = 16 * 1024;
-/// How long an order may take to arrive.
-const ORDER_WAIT: Duration = Duration::from_secs(5);
+/// Links at once: an ingress needs one, and those of one that was killed end with it. More wait.
+const LINKS_MAX: usize = 16;
 /// How long a port is waited for at most, whatever the order says.
 const PORT_WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long to wait after the first look at which nobody listened; after each later one twice as long.
@@ -37,82 +38,67 @@ const REFUSED_WAIT_MIN: Duration = Duration::from_millis(2);
 const REFUSED_WAIT_MAX: Duration = Duration::from_millis(100);
 /// How long to wait when links cannot be accepted (no descriptors left, mostly).
 const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
+/// What is said of why there is no connection, at most.
+const REFUSAL_CHARS_MAX: usize = 500;
+/// A character takes six bytes of JSON at most.
+const _: () = assert!(REFUSAL_CHARS_MAX * 6 + 256 <= ANSWER_BYTES_MAX);
 
 /// Lends for as long as this runs.
 pub async fn lend(supervisor: Arc<Supervisor>, listener: UnixListener) {
-    let loans = Arc::new(Semaphore::new(LOANS_MAX));
-    // The semaphore is never closed.
-    while let Ok(loan) = loans.clone().acquire_owned().await {
-        match listener.accept().await {
-            Ok((link, _)) => {
-                let supervisor = supervisor.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = serve(&supervisor, link).await {
-                        tracing::debug!(%error, "a link of the ingress broke");
-                    }
-                    drop(loan);
-                });
+    let lender = Arc::new(Lender { supervisor, places: Arc::new(Semaphore::new(LOANS_MAX)) });
+    let mut links = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(ended) = links.join_next() => {
+                if let Ok(Err(error)) = ended {
+                    tracing::warn!(%error, "a link of the ingress broke");
+                }
             }
-            Err(error) => {
-                tracing::warn!(%error, "the ingress cannot be heard");
-                tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
+            accepted = listener.accept(), if links.len() < LINKS_MAX => match accepted {
+                Ok((link, _)) => drop(links.spawn(link::serve(lender.clone(), link))),
+                Err(error) => {
+                    tracing::warn!(%error, "the ingress cannot be heard");
+                    tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
+                }
             }
         }
     }
+}
+
+/// What lends.
+struct Lender {
+    supervisor: Arc<Supervisor>,
+    /// For all that is lent or asked for.
+    places: Arc<Semaphore>,
 }
 
 /// A connection that is lent: the sandbox is awake as long as this is held.
 struct Loan {
     stream: engine::Stream,
     handle: Handle,
-    _talking: Talking,
+    talking: Talking,
 }
 
-async fn serve(supervisor: &Supervisor, mut link: UnixStream) -> io::Result<()> {
-    let order = tokio::time::timeout(ORDER_WAIT, order(&mut link)).await??;
-    match lend_one(supervisor, &order).await {
-        Ok(loan) => {
-            answer(&link, &DialAnswer::Connected, Some(loan.stream.as_fd())).await?;
-            let Loan { stream, handle, _talking } = loan;
-            // The ingress has its own descriptor of it now.
-            drop(stream);
-            tokio::select! {
-                _ = handle.wait(|observed| !runs(observed)) => {}
-                // It says nothing more, until it is done.
-                _ = link.read_u8() => {}
-            }
-            Ok(())
+impl Lender {
+    async fn dial(&self, order: &Dial) -> Result<Loan, DialRefusal> {
+        let Dial { sandbox, port, wait_ms, .. } = order;
+        if *port == AGENT_TCP_PORT {
+            return Err(refusal(DialRefusalCode::Forbidden, "the port is the agent's"));
         }
-        Err(refusal) => answer(&link, &DialAnswer::Refused(refusal), None).await,
+        let gone = || refusal(DialRefusalCode::Gone, format!("sandbox {sandbox} does not run here"));
+        let supervisor = &self.supervisor;
+        let handle =
+            supervisor.find(sandbox).await.filter(|handle| runs(&handle.observed())).ok_or_else(gone)?;
+        let talking = handle.talk.begin(|| supervisor.node.engine.wake(sandbox));
+        let wait = PORT_WAIT_MAX.min(Duration::from_millis(*wait_ms));
+        let dialled = tokio::select! {
+            biased;
+            _ = handle.wait(|observed| !runs(observed)) => return Err(gone()),
+            dialled = dial(&supervisor.node.engine, &handle, *port, wait) => dialled,
+        };
+        let stream = dialled.map_err(|error| undialled(&error))?;
+        Ok(Loan { stream, handle, talking })
     }
-}
-
-async fn order(link: &mut UnixStream) -> io::Result<Dial> {
-    let mut line = Vec::new();
-    while !line.ends_with(b"\n") && line.len() < ANSWER_BYTES_MAX {
-        if link.read_buf(&mut line).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(serde_json::from_slice(&line)?)
-}
-
-async fn lend_one(supervisor: &Supervisor, order: &Dial) -> Result<Loan, DialRefusal> {
-    let Dial { sandbox, port, wait_ms } = order;
-    if *port == AGENT_TCP_PORT {
-        return Err(refusal(DialRefusalCode::Forbidden, "the port is the agent's"));
-    }
-    let gone = || refusal(DialRefusalCode::Gone, format!("sandbox {sandbox} does not run here"));
-    let handle = supervisor.find(sandbox).await.filter(|handle| runs(&handle.observed())).ok_or_else(gone)?;
-    let talking = handle.talk.begin(|| supervisor.node.engine.wake(sandbox));
-    let wait = PORT_WAIT_MAX.min(Duration::from_millis(*wait_ms));
-    let dialled = tokio::select! {
-        biased;
-        _ = handle.wait(|observed| !runs(observed)) => return Err(gone()),
-        dialled = dial(&supervisor.node.engine, &handle, *port, wait) => dialled,
-    };
-    let stream = dialled.map_err(|error| undialled(&error))?;
-    Ok(Loan { stream, handle, _talking: talking })
 }
 
 /// A connection to whoever listens on the port, or begins to within `wait`.
@@ -156,28 +142,6 @@ fn is_refusal(error: &engine::Error) -> bool {
 }
 
 fn refusal(code: DialRefusalCode, message: impl Into<String>) -> DialRefusal {
-    DialRefusal { code, message: message.into() }
-}
-
-/// A line, and with its first byte the descriptor.
-async fn answer(
-    link: &UnixStream,
-    answer: &DialAnswer,
-    descriptor: Option<BorrowedFd<'_>>,
-) -> io::Result<()> {
-    let mut line = serde_json::to_vec(answer)?;
-    line.truncate(ANSWER_BYTES_MAX - 1);
-    line.push(b'\n');
-    // A fresh socket has room for all of it.
-    link.async_io(Interest::WRITABLE, || send(link, &line, descriptor)).await.map(drop)
-}
-
-fn send(link: &UnixStream, line: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let descriptors: Vec<BorrowedFd<'_>> = descriptor.into_iter().collect();
-    if !descriptors.is_empty() {
-        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-    }
-    Ok(sendmsg(link, &[IoSlice::new(line)], &mut ancillary, SendFlags::NOSIGNAL)?)
+    let message = message.into().chars().take(REFUSAL_CHARS_MAX).collect();
+    DialRefusal { code, message }
 }

@@ -6,10 +6,12 @@
 //! allows is over from then on. `POST /v1/passage` asks the same for something that is under way already: nothing is waited
 //! for, nobody is woken, and the answer is an [`Allowed`]. What was counted is told by `POST /v1/counts` [`counts::Counts`].
 //!
-//! A node is asked for one connection with a line of JSON, a [`Dial`], over a Unix socket of its own on which nothing
-//! else can be asked; it answers with a line, a [`DialAnswer`]. With the first byte of [`DialAnswer::Connected`] comes
-//! a descriptor (`SCM_RIGHTS`): a connected TCP socket. The Unix socket then stays open, silent, as long as the
-//! connection may be used: the node closes it when the sandbox goes away, and the ingress when it is done.
+//! A node is asked for connections over a link: a Unix socket of its own (`SOCK_SEQPACKET`, each message one of JSON) on
+//! which nothing else can be asked. One link is enough for all that an ingress wants, however many at once: each
+//! [`Dial`] has an id of the ingress's choosing, and the node answers when it can, in any order. With
+//! [`DialAnswer::Connected`] comes a descriptor (`SCM_RIGHTS`): a connected socket. It is lent until the node says
+//! [`DialAnswer::Over`], for the sandbox goes away, or the ingress [`DialOrder::Done`]. When the link ends, so does
+//! all that was lent or asked for over it.
 
 pub mod counts;
 
@@ -18,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{KeyId, NodeId, SandboxId};
 use crate::token::Token;
 
-/// An order or an answer, in bytes, at most.
+/// A message of any of them, in bytes, at most.
 pub const ANSWER_BYTES_MAX: usize = 4096;
 
 /// Where a request wants to go, and who sends it. Not `Debug`: there is a key in it.
@@ -79,9 +81,25 @@ pub struct Route {
     pub node: NodeId,
 }
 
+/// Names a connection on the link over which it was asked for, where no other ever has the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LoanId(pub u64);
+
+/// What an ingress tells a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DialOrder {
+    /// A connection is wanted.
+    Dial(Dial),
+    /// It is wanted no more, whether it came or not; its descriptor is closed.
+    Done(LoanId),
+}
+
 /// A connection that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dial {
+    /// As what.
+    pub id: LoanId,
     /// Into which sandbox.
     pub sandbox: SandboxId,
     /// To which port.
@@ -95,9 +113,16 @@ pub struct Dial {
 #[serde(rename_all = "snake_case")]
 pub enum DialAnswer {
     /// The connection comes with this.
-    Connected,
+    Connected(LoanId),
     /// There is none.
-    Refused(DialRefusal),
+    Refused {
+        /// The one that was wanted.
+        id: LoanId,
+        /// Why.
+        refusal: DialRefusal,
+    },
+    /// It must not be used any more, or will not come: its sandbox goes away. There is nothing to give back.
+    Over(LoanId),
 }
 
 /// Why there is no connection.
@@ -122,4 +147,29 @@ pub enum DialRefusalCode {
     Forbidden,
     /// The node cannot be asked, or failed.
     Unreachable,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_link_are_short_and_each_comes_back_as_it_was() {
+        let id = LoanId(u64::MAX);
+        let sandbox = SandboxId::from_entropy([7; 20]);
+        let dial = Dial { id, sandbox, port: u16::MAX, wait_ms: u64::MAX };
+        for order in [DialOrder::Dial(dial), DialOrder::Done(id)] {
+            let said = serde_json::to_vec(&order).unwrap();
+            assert!(said.len() < ANSWER_BYTES_MAX);
+            assert_eq!(serde_json::from_slice::<DialOrder>(&said).unwrap(), order);
+        }
+        let refusal = DialRefusal { code: DialRefusalCode::NotListening, message: "nobody".into() };
+        for answer in
+            [DialAnswer::Connected(id), DialAnswer::Refused { id, refusal }, DialAnswer::Over(LoanId(0))]
+        {
+            let said = serde_json::to_vec(&answer).unwrap();
+            assert_eq!(serde_json::from_slice::<DialAnswer>(&said).unwrap(), answer);
+        }
+        assert_eq!(serde_json::to_string(&DialOrder::Done(LoanId(7))).unwrap(), r#"{"done":7}"#);
+    }
 }

@@ -18,6 +18,8 @@ use crate::id_of;
 const APP: &str = include_str!("app.py");
 /// A port that is free on a host where nothing else is tested.
 pub(super) const ANY_PORT: &str = "0";
+/// One on which nobody listens.
+const CLOSED_PORT: u16 = 2;
 
 /// A door that waits for ports as long as a story may take, and a client of it.
 pub(super) async fn door(lab: &Lab) -> (Door, Client) {
@@ -155,7 +157,15 @@ pub async fn a_websocket_reaches_the_app(lab: Builder) {
     socket.type_in("to and fro").await;
     socket.until("to and fro").await;
     assert_eq!(door.client("").socket(&path).await.err().unwrap().as_u16(), 401);
+    let in_vain = (client.clone(), host(&id, CLOSED_PORT));
+    let in_vain = tokio::spawn(async move { get(&in_vain.0, &in_vain.1, "/").await });
+    let mut another = client.socket(&path).await.unwrap();
+    another.type_in("beside who waits for a port").await;
+    another.until("who waits for a port").await;
     lab.api.delete(&format!("/v1/sandbox/{id}")).await.expect(204);
+    socket.broken_off().await;
+    another.broken_off().await;
+    assert_ne!(in_vain.await.unwrap().status, 200);
     lab.end().await;
 }
 

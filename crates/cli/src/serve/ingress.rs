@@ -89,12 +89,25 @@ pub fn give_orders(layout: &Layout, settings: &Resolved, certificate: &Certifica
 /// # Errors
 /// When it cannot be made.
 pub fn listen(path: &Path, gid: Option<u32>, mode: u32) -> Result<UnixListener> {
+    listen_by(path, gid, mode, |path| UnixListener::bind(path))
+}
+
+/// The same, of whatever kind `bind` makes it.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn listen_by(
+    path: &Path,
+    gid: Option<u32>,
+    mode: u32,
+    bind: impl FnOnce(&Path) -> std::io::Result<UnixListener>,
+) -> Result<UnixListener> {
     if let Err(error) = fs::remove_file(path)
         && error.kind() != std::io::ErrorKind::NotFound
     {
         return Err(error).with_context(|| format!("the old socket {}", path.display()));
     }
-    let listener = UnixListener::bind(path).with_context(|| format!("the socket {}", path.display()))?;
+    let listener = bind(path).with_context(|| format!("the socket {}", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     if gid.is_some() {
         chown(path, None, gid)?;

@@ -145,7 +145,8 @@ pub async fn run(orders: &Path) -> Result<()> {
     let shutdown = async move {
         terminate.recv().await;
     };
-    let ports = super::ingress::listen(&orders.ports_socket, orders.ports_gid, 0o660)?;
+    let ports = &orders.ports_socket;
+    let ports = super::ingress::listen_by(ports, orders.ports_gid, 0o660, Runner::listen_for_links)?;
     let socket = super::ingress::listen(&orders.socket, orders.socket_gid, 0o660)?;
     tokio::select! {
         served = runner.serve(socket, shutdown) => served?,

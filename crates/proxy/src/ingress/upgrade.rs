@@ -2,6 +2,8 @@
 //!
 //! No other protocol is upgraded to: what follows would be requests that nobody checks (`h2c`, mostly).
 
+mod relay;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
@@ -118,7 +120,7 @@ async fn bridge(client: OnUpgrade, app: OnUpgrade, (visit, open): (Visit, Open),
         let (client, app) = tokio::try_join!(client, app)?;
         let (mut client, mut app) = (TokioIo::new(client), TokioIo::new(app));
         // A broken connection is how most of them end.
-        let _ = tokio::io::copy_bidirectional(&mut client, &mut app).await;
+        let _ = relay::relay(&mut client, &mut app).await;
         hyper::Result::Ok(())
     };
     tokio::select! {
