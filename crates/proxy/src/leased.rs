@@ -22,13 +22,20 @@ impl From<Line> for Leased {
 }
 
 impl Leased {
-    /// Looks whether the lease is over, and has whoever reads or writes woken when it will be.
-    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    /// Completes when the lease is over.
+    pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.is_over = self.is_over || self.lease.as_mut().poll(cx).is_ready();
-        if self.is_over {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the sandbox is going away"));
+        if self.is_over { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Looks whether the lease is over, and has whoever reads woken when it will be.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.poll_over(cx) {
+            Poll::Ready(()) => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the sandbox is going away"))
+            }
+            Poll::Pending => Ok(()),
         }
-        Ok(())
     }
 }
 

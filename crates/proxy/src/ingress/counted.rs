@@ -20,6 +20,11 @@ impl<S> Counted<S> {
     pub fn new(stream: S, tally: Arc<Tally>) -> Self {
         Self { stream, tally }
     }
+
+    /// The stream.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {

@@ -38,6 +38,11 @@ const ALPN_HTTP2: &[u8] = b"h2";
 /// How long a connection of HTTP/2 may be silent before the other side is asked whether it is there.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 
+/// What a client of HTTP/2 may have sent on one stream that its app has not taken, and on all of a connection, in bytes. Of
+/// pieces of a few bytes, one may lie for each 512 of the second.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
+
 /// Something that goes on by itself.
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -134,7 +139,8 @@ impl Ingress {
             .max_concurrent_streams(limits.streams_max)
             .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
             .keep_alive_interval(HTTP2_PING_INTERVAL)
-            .adaptive_window(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .enable_connect_protocol();
         let asked = Notify::new();
         let service = service_fn(|request| {

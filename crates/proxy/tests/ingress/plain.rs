@@ -1,5 +1,8 @@
 //! Plain requests and their answers, byte by byte: raw clients, and apps of which each connection is the test's to play.
 
+use std::time::Duration;
+
+use proxy::ingress::limits::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -49,6 +52,8 @@ async fn rest(stream: &mut TcpStream) -> String {
 }
 
 const HEAD_END: &str = "\r\n\r\n";
+/// How long nothing is taken by somebody who takes nothing.
+const SILENCE: Duration = Duration::from_millis(500);
 
 #[tokio::test]
 async fn plain_and_other_requests_follow_each_other_on_one_connection() {
@@ -197,5 +202,41 @@ async fn an_answer_that_goes_on_is_cut_when_its_client_leaves() {
     assert!(until(&mut client, "event\r\n").await.contains("chunked"));
     drop(client);
     assert_eq!(timeout(BOUND, asked.read(&mut [0; 1])).await.expect("it hears").unwrap_or(0), 0);
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_needs_ends_with_its_sandbox_at_once() {
+    // As long as that, it would wait for the next request.
+    let limits = Limits { upstream_idle: 10 * BOUND, ..Limits::default() };
+    let stand = Stand::with(limits).await;
+    let app = App::new().await;
+    let mut client = stand.connect().await;
+    client.write_all(&app.asked("GET", "")).await.unwrap();
+    let mut asked = app.take().await;
+    until(&mut asked, HEAD_END).await;
+    asked.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+    until(&mut client, HEAD_END).await;
+    stand.loopback.end_leases();
+    assert_eq!(timeout(BOUND, asked.read(&mut [0; 1])).await.expect("it is closed").unwrap_or(0), 0);
+    stand.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_keeps_no_connection_into_a_sandbox_that_goes() {
+    let stand = Stand::new().await;
+    let app = App::new().await;
+    let mut client = stand.connect().await;
+    client.write_all(&app.asked("GET", "")).await.unwrap();
+    let mut asked = app.take().await;
+    until(&mut asked, HEAD_END).await;
+    asked.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+    // Until nobody takes any more.
+    let piece = vec![b'x'; 1 << 20];
+    while timeout(SILENCE, asked.write_all(&piece)).await.is_ok() {}
+    stand.loopback.end_leases();
+    let ended = timeout(BOUND, async { while asked.write_all(&piece).await.is_ok() {} }).await;
+    ended.expect("it is closed");
+    drop(client);
     stand.stop().await;
 }

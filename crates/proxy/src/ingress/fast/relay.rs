@@ -119,8 +119,11 @@ impl<S: Wire> Exchange<'_, S> {
         let (body, mut room) = (&mut head.body, READ_BYTES);
         loop {
             let carried = body.carry(&mut self.came, &mut out);
+            if stay.is_over() {
+                return Err(Over);
+            }
             if !out.is_empty() {
-                self.write(&mut out, stay).await?;
+                self.write(line, &mut out, stay).await?;
             }
             carried.map_err(|_| Over)?;
             if body.is_done() {
@@ -152,10 +155,11 @@ impl<S: Wire> Exchange<'_, S> {
         .await
     }
 
-    /// Writes all of it to the client.
-    async fn write(&mut self, out: &mut BytesMut, stay: &Stay) -> Result<(), Over> {
+    /// Writes all of it to the client, which may take its time, unless the sandbox goes meanwhile.
+    async fn write(&mut self, line: &mut Line, out: &mut BytesMut, stay: &Stay) -> Result<(), Over> {
         std::future::poll_fn(|cx| match self.poll_write(cx, out) {
             Poll::Ready(written) => Poll::Ready(written.map_err(|_| Over)),
+            Poll::Pending if line.get_mut().poll_over(cx).is_ready() => Poll::Ready(Err(Over)),
             Poll::Pending => self.poll_over(cx, stay).map(|()| Err(Over)),
         })
         .await
