@@ -78,7 +78,7 @@ def door(*flags, **how):
         def to(sandbox, app_port):
             key = connect().headers["authorization"]
             name = f"{sandbox}-{app_port}.sandbox.localhost"
-            return proxies.Proxy(port, port, roles["ingress"], name, [f"authorization: {key}"])
+            return proxies.Proxy(port, port, roles["ingress"], name, key)
 
         yield connect(), to, roles
 
@@ -106,7 +106,7 @@ def three_ways(work, client, to):
         proxies.Lender(f"/run/atoll/{file.read().strip()}/ports.sock").start()
     ours = to(client.create(timeout=28800), proxies.APP_PORT)
     tls = [f"{work}/data/tls/ingress.pem", f"{work}/data/tls/ingress.key"]
-    with proxies.nginx(work, *tls) as nginx, proxies.haproxy(work, *tls) as haproxy:
+    with proxies.nginx(work, *tls, ours) as nginx, proxies.haproxy(work, *tls, ours) as haproxy:
         yield {"atoll": ours, "nginx": nginx, "haproxy": haproxy}
 
 
@@ -128,22 +128,22 @@ def write(client, sandbox, path, content):
 
 def said_to(proxy, names_host=True):
     """The headers, as the clients here take them."""
-    headers = [*proxy.headers, f"Host: {proxy.name}"] if names_host else proxy.headers
-    return [word for header in headers for word in ("-H", header)]
+    named = ["-H", f"Host: {proxy.name}"] if names_host else []
+    return ["-H", f"authorization: {proxy.key}", *named]
 
 
 def load(proxy, others, scheme, connections, seconds):
     """What wrk says, and what the proxy's processes, and others, took meanwhile."""
     headers = said_to(proxy)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *headers, proxy.url(scheme)]
-    before, others_before = proxy.cpu_seconds(), others()
+    before, others_before = proxy.cpu_seconds(), others() if others else 0
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    took, others_took = proxy.cpu_seconds() - before, others() - others_before
+    took, others_took = proxy.cpu_seconds() - before, others() - others_before if others else 0
     assert "Non-2xx" not in said and "Socket errors" not in said, said
     requests = int(re.search(r"(\d+) requests in", said)[1])
     times = {f"p{share}_ms": milliseconds(re.search(rf"(?m)^ +{share}% +(\S+)", said)[1]) for share in (50, 99)}
     rates = {"per_cpu_second": requests / max(took, 0.01)}
-    if proxy.headers:
+    if others:
         rates["per_cpu_second_with_control"] = requests / max(took + others_took, 0.01)
     return {"requests": requests, **rates, **times}
 
@@ -212,7 +212,8 @@ def compare(ways, control, rounds, seconds, work):
         names = list(ways)[number % len(ways):] + list(ways)[:number % len(ways)]
         for scheme in ("plain", "tls"):
             for connections in CONNECTIONS:
-                seen = {name: load(ways[name], control, scheme, connections, seconds) for name in names}
+                others = {"atoll": control}
+                seen = {name: load(ways[name], others.get(name), scheme, connections, seconds) for name in names}
                 # What none of them is at its limit with.
                 rate = min(each["requests"] for each in seen.values()) / seconds * STEADY_SHARE
                 held = {name: steady(ways[name], scheme, connections, rate, seconds, work) for name in names}
@@ -263,8 +264,8 @@ def hold(way, wanted):
 def upgraded(proxy):
     """A WebSocket that has begun."""
     connection = socket.create_connection(("127.0.0.1", proxy.ports["plain"]), timeout=20)
-    lines = ["GET / HTTP/1.1", f"Host: {proxy.name}", *proxy.headers, "connection: upgrade", "upgrade: websocket",
-             "sec-websocket-version: 13", "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=="]
+    lines = ["GET / HTTP/1.1", f"Host: {proxy.name}", f"authorization: {proxy.key}", "connection: upgrade",
+             "upgrade: websocket", "sec-websocket-version: 13", "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA=="]
     connection.sendall("\r\n".join([*lines, "", ""]).encode())
     said = connection.recv(4096)
     if not said.startswith(b"HTTP/1.1 101"):

@@ -1,4 +1,5 @@
-"""nginx and HAProxy, set up to do what the ingress does for one app; the app's place; and what a process costs."""
+"""nginx and HAProxy, set up to do what the ingress does for one app, as far as they can: they know the key and where the
+name leads, count what is under way with one and to the other, and say who asks; the app's place; and what a process costs."""
 
 import contextlib
 import glob
@@ -18,6 +19,8 @@ APP_PORT = 8000
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 # As many as the ingress has threads.
 WORKERS = os.cpu_count()
+# Of requests under way, with a key and to an app: they are counted by each, and none meets it.
+LIMIT = 20000
 
 NGINX_APP = """
 daemon off; worker_processes 1; pid {dir}/app.pid; error_log stderr crit;
@@ -41,15 +44,24 @@ http {{
     access_log off; keepalive_requests 100000000;
     client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
     uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
+    map_hash_bucket_size 256;
     map $http_upgrade $onward {{ default upgrade; "" ""; }}
+    map $http_authorization $may_pass {{ default 0; "{key}" 1; }}
+    map $host $backend {{ default ""; "{name}" app; }}
+    limit_conn_zone $http_authorization zone=keys:1m; limit_conn_zone $host zone=names:1m;
     upstream app {{ server {app}; keepalive 512; keepalive_requests 100000000; }}
     server {{
         listen 127.0.0.1:{plain} backlog=4096; listen 127.0.0.1:{tls} ssl backlog=4096;
-        ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;
+        ssl_certificate {certificate}; ssl_certificate_key {certificate_key}; ssl_protocols TLSv1.3;
+        limit_conn keys {limit}; limit_conn names {limit};
+        if ($may_pass = 0) {{ return 401; }}
         location / {{
-            proxy_pass http://app; proxy_http_version 1.1; proxy_buffering off; proxy_read_timeout 1h;
+            proxy_pass http://$backend; proxy_http_version 1.1; proxy_buffering off; proxy_read_timeout 1h;
             proxy_set_header Host $host; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $onward;
+            proxy_set_header Authorization ""; proxy_set_header X-Real-IP "";
+            proxy_set_header Forwarded "for=$remote_addr;proto=$scheme;host=\\"$host\\"";
             proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Host $host;
         }}
     }}
 }}
@@ -69,9 +81,22 @@ defaults
 frontend door
     bind 127.0.0.1:{plain} backlog 4096
     bind 127.0.0.1:{tls} ssl crt {pem} backlog 4096
-    option forwardfor
-    http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
-    default_backend app
+    http-request deny deny_status 401 unless {{ req.hdr(authorization) -m str "{key}" }}
+    http-request track-sc0 req.hdr(authorization) table keys
+    http-request track-sc1 req.hdr(host) table names
+    http-request deny deny_status 503 if {{ sc0_conn_cur gt {limit} }} || {{ sc1_conn_cur gt {limit} }}
+    http-request del-header authorization
+    http-request del-header x-real-ip
+    http-request set-header x-forwarded-for %[src]
+    http-request set-header x-forwarded-proto http unless {{ ssl_fc }}
+    http-request set-header x-forwarded-proto https if {{ ssl_fc }}
+    http-request set-header x-forwarded-host %[req.hdr(host)]
+    http-request set-header forwarded for=%[src];proto=%[ssl_fc,iif(https,http)];host=\\"%[req.hdr(host)]\\"
+    use_backend app if {{ req.hdr(host) -m beg {name} }}
+backend keys
+    stick-table type string len 128 size 1m expire 10m store conn_cur
+backend names
+    stick-table type string len 128 size 1m expire 10m store conn_cur
 backend app
     http-reuse always
     server app {app} pool-max-conn 512
@@ -79,12 +104,10 @@ backend app
 
 
 class Proxy:
-    """A way to the app: its two ports, and the processes that it takes."""
+    """A way to the app: its two ports, the processes that it takes, what the app is called there, and who may ask for it."""
 
-    def __init__(self, plain, tls, root, name="app", headers=()):
-        self.ports, self.root = {"plain": plain, "tls": tls}, root
-        # What it calls the app, and what else it wants to hear.
-        self.name, self.headers = name, list(headers)
+    def __init__(self, plain, tls, root, name, key):
+        self.ports, self.root, self.name, self.key = {"plain": plain, "tls": tls}, root, name, key
 
     def url(self, scheme, path="/", host="127.0.0.1"):
         return f"{'https' if scheme == 'tls' else 'http'}://{host}:{self.ports[scheme]}{path}"
@@ -195,23 +218,25 @@ class Lender(threading.Thread):
 
 
 @contextlib.contextmanager
-def nginx(directory, certificate, key):
+def nginx(directory, certificate, certificate_key, to):
     plain, tls = kit.free_port(), kit.free_port()
     config = f"{directory}/nginx.conf"
     with open(config, "w") as file:
         file.write(NGINX.format(dir=directory, plain=plain, tls=tls, workers=WORKERS, app=f"{FAR}:{APP_PORT}",
-                                certificate=certificate, key=key))
+                                certificate=certificate, certificate_key=certificate_key, key=to.key, name=to.name,
+                                limit=LIMIT))
     with started([("127.0.0.1", plain), ("127.0.0.1", tls)], "nginx", "-p", directory, "-c", config) as process:
-        yield Proxy(plain, tls, process)
+        yield Proxy(plain, tls, process, to.name, to.key)
 
 
 @contextlib.contextmanager
-def haproxy(directory, certificate, key):
+def haproxy(directory, certificate, certificate_key, to):
     plain, tls = kit.free_port(), kit.free_port()
     pem, config = f"{directory}/haproxy.pem", f"{directory}/haproxy.cfg"
     with open(pem, "w") as file:
-        file.write("".join(open(part).read() for part in (certificate, key)))
+        file.write("".join(open(part).read() for part in (certificate, certificate_key)))
     with open(config, "w") as file:
-        file.write(HAPROXY.format(plain=plain, tls=tls, workers=WORKERS, pem=pem, app=f"{FAR}:{APP_PORT}"))
+        file.write(HAPROXY.format(plain=plain, tls=tls, workers=WORKERS, pem=pem, app=f"{FAR}:{APP_PORT}", key=to.key,
+                                  name=to.name, limit=LIMIT))
     with started([("127.0.0.1", plain), ("127.0.0.1", tls)], "haproxy", "-db", "-f", config) as process:
-        yield Proxy(plain, tls, process)
+        yield Proxy(plain, tls, process, to.name, to.key)

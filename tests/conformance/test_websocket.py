@@ -37,6 +37,8 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 LENGTHS = (0, 1, 125, 126, 127, 65535, 65536, 1 << 20)
 # More than a reader who stalls is to be sent, and what kernels and the door may hold on the way.
 FLOOD_BYTES, HELD_BYTES_MAX = 96 << 20, 48 << 20
+# As many as a busy page may send before anybody has read one.
+MESSAGES = 1000
 NO_ERROR, CANCEL = 0, 8
 
 
@@ -420,6 +422,13 @@ def test_a_frame_in_pieces_of_one_byte_is_the_same_frame(carry):  # 5.2
     for byte in frame(BINARY, payload):
         carrier.say(bytes([byte]))
     assert carrier.next() == (0x80 | BINARY, payload)
+
+
+def test_many_short_messages_at_once_are_all_answered(carry):  # 5.4; 9113: 5.2
+    carrier, numbers = carry(ECHO), [number.to_bytes(2) for number in range(MESSAGES)]
+    for number in numbers:
+        carrier.say(frame(BINARY, number))
+    assert [carrier.next() for _ in numbers] == [(0x80 | BINARY, number) for number in numbers]
 
 
 def test_a_message_is_as_many_frames_as_its_sender_likes(carry):  # 5.4
