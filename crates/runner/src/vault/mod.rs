@@ -35,6 +35,8 @@ const FRESH: Duration = Duration::from_secs(10);
 pub struct Vault {
     settings: Settings,
     dir: PathBuf,
+    /// The number of the next directory. It begins somewhere else each time, so that none has the name of one that an
+    /// earlier vault lets go of late, and with it whatever is there.
     next: AtomicU64,
     /// Opened when it is first needed: a store that cannot be reached keeps no sandbox from running.
     store: Mutex<Option<Snapshots>>,
@@ -74,7 +76,8 @@ impl Vault {
     pub fn open(dir: PathBuf, settings: Settings) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         empty(&dir)?;
-        let (next, store, copies) = Default::default();
+        let next = AtomicU64::new(getrandom::u64()?);
+        let (store, copies) = Default::default();
         Ok(Self { settings, dir, next, store, copies })
     }
 

@@ -79,10 +79,12 @@ async fn a_restart_leaves_nothing_plain_and_everything_kept() {
     let dir = tempfile::tempdir().unwrap();
     let before = vault(dir.path());
     let root = kept(&before, "one").await;
-    std::mem::forget(before.fetch(root).await.unwrap());
+    let let_go_late = before.fetch(root).await.unwrap();
     let after = vault(dir.path());
     assert!(fs::read_dir(dir.path().join("plain")).unwrap().next().is_none());
-    assert_eq!(text_of(&after.fetch(root).await.unwrap()), "one");
+    let files = after.fetch(root).await.unwrap();
+    assert_eq!(text_of(&files), "one");
+    assert_ne!(files.dir(), let_go_late.dir(), "it would go with what is let go of late");
 }
 
 #[tokio::test(flavor = "multi_thread")]
