@@ -312,8 +312,9 @@ pub async fn a_delete_wins_while_it_is_paused_being_paused_or_woken(lab: Builder
     pause(&lab, &waking).await;
     let held = lab.hold("agent");
     let asked = {
-        let (api, path) = (lab.api.clone(), format!("/v1/sandbox/{waking}/process/execute"));
-        tokio::spawn(async move { api.post(&path, json!({ "command": "true" })).await })
+        // Unlike a command's, its answer does not begin before it is known.
+        let (api, path) = (lab.api.clone(), format!("/v1/sandbox/{waking}/pty"));
+        tokio::spawn(async move { api.get(&path).await })
     };
     held.reached().await;
     let deleting = delete(&waking);
