@@ -1,11 +1,14 @@
 //! The way in: a front door that asks who it is, finds the way and streams.
 //!
 //! ```text
-//!  client ── TLS, HTTP/1.1 or 2 ──▶ [serve] ─▶ [door] ─▶ [upstream] ── lent connection ──▶ app in a sandbox
-//!                                               │  ▲
-//!                         host, user or path: [target], key: [credentials]
-//!                                               ▼  │
-//!                                          [passages], which asks control by [routes], unless [changes] says nothing
+//!  client ──▶ [accept] ──▶ one of the [threads] ──▶ [serve]: TLS, HTTP/1.1 or 2
+//!                                plain and whole: [fast] ◀──┴──▶ everything else: hyper, [upstream]
+//!                                                   │               │
+//!                                                   └──▶ [door] ◀───┘ ── lent connection ──▶ app in a sandbox
+//!                                                         │  ▲
+//!                                 host, user or path: [target], key: [credentials]
+//!                                                         ▼  │
+//!                                                    [passages], which asks control by [routes], unless [changes] says nothing
 //! ```
 
 pub mod credentials;

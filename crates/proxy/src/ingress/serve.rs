@@ -38,8 +38,8 @@ const ALPN_HTTP2: &[u8] = b"h2";
 /// How long a connection of HTTP/2 may be silent before the other side is asked whether it is there.
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 
-/// What a client of HTTP/2 may have sent on one stream that its app has not taken, and on all of a connection, in bytes. Of
-/// pieces of a few bytes, one may lie for each 512 of the second.
+/// What a client of HTTP/2 may have sent on one stream that its app has not taken, and on all of a connection, in bytes. How
+/// many pieces of a few bytes may lie there grows with the second.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 

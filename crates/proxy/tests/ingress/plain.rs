@@ -26,6 +26,15 @@ impl App {
         timeout(BOUND, self.listener.accept()).await.expect("the app is asked").unwrap().0
     }
 
+    /// A client that has asked for something, and the connection on which the app was.
+    async fn asked_by_a_client(&self, stand: &Stand, method: &str) -> (TcpStream, TcpStream) {
+        let mut client = stand.connect().await;
+        client.write_all(&self.asked(method, "")).await.unwrap();
+        let mut asked = self.take().await;
+        until(&mut asked, HEAD_END).await;
+        (client, asked)
+    }
+
     fn asked(&self, method: &str, headers: &str) -> Vec<u8> {
         let (host, key) = (host(self.port), format!("leap0-authorization: {KEY}"));
         format!("{method} / HTTP/1.1\r\nhost: {host}\r\n{key}\r\n{headers}\r\n").into_bytes()
@@ -41,6 +50,11 @@ async fn until(stream: &mut TcpStream, end: &str) -> String {
         all.push(read.unwrap_or_else(|_| panic!("no {end:?} after {all_so_far:?}")).unwrap());
     }
     String::from_utf8(all).unwrap()
+}
+
+/// Nothing more comes, and the other end is closed or reset.
+async fn closed(stream: &mut TcpStream) {
+    assert_eq!(timeout(BOUND, stream.read(&mut [0; 1])).await.expect("it is closed").unwrap_or(0), 0);
 }
 
 /// What comes to the end of the connection.
@@ -98,10 +112,7 @@ async fn an_answer_is_carried_wherever_it_ends() {
         ),
         ("GET", "x: y\r\n\r\nok", false, "x: y\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
     ] {
-        let mut client = stand.connect().await;
-        client.write_all(&app.asked(method, "")).await.unwrap();
-        let mut asked = app.take().await;
-        until(&mut asked, HEAD_END).await;
+        let (mut client, mut asked) = app.asked_by_a_client(&stand, method).await;
         asked
             .write_all(format!("HTTP/1.1 103 Wait\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\n{answer}").as_bytes())
             .await
@@ -125,10 +136,7 @@ async fn a_body_that_breaks_off_or_is_none_ends_the_connection() {
         "transfer-encoding: chunked\r\n\r\n2\r\nok",
         "transfer-encoding: chunked\r\n\r\n2\r\nok!\r\n",
     ] {
-        let mut client = stand.connect().await;
-        client.write_all(&app.asked("GET", "")).await.unwrap();
-        let mut asked = app.take().await;
-        until(&mut asked, HEAD_END).await;
+        let (mut client, mut asked) = app.asked_by_a_client(&stand, "GET").await;
         asked.write_all(format!("HTTP/1.1 200 OK\r\n{answer}").as_bytes()).await.unwrap();
         asked.shutdown().await.unwrap();
         let got = rest(&mut client).await;
@@ -177,16 +185,13 @@ async fn a_connection_that_its_app_has_closed_is_not_asked_and_nothing_is_asked_
 async fn an_app_hears_when_its_client_leaves_and_a_client_may_say_more_before_it_is_answered() {
     let stand = Stand::new().await;
     let app = App::new().await;
-    let mut client = stand.connect().await;
-    client.write_all(&app.asked("GET", "")).await.unwrap();
-    let mut asked = app.take().await;
-    until(&mut asked, HEAD_END).await;
+    let (mut client, mut asked) = app.asked_by_a_client(&stand, "GET").await;
     client.write_all(&app.asked("GET", "x-second: 1\r\n")).await.unwrap();
     asked.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
     assert!(until(&mut asked, HEAD_END).await.contains("x-second"));
     until(&mut client, HEAD_END).await;
     drop(client);
-    assert_eq!(timeout(BOUND, asked.read(&mut [0; 1])).await.expect("it hears").unwrap_or(0), 0);
+    closed(&mut asked).await;
     stand.stop().await;
 }
 
@@ -194,14 +199,11 @@ async fn an_app_hears_when_its_client_leaves_and_a_client_may_say_more_before_it
 async fn an_answer_that_goes_on_is_cut_when_its_client_leaves() {
     let stand = Stand::new().await;
     let app = App::new().await;
-    let mut client = stand.connect().await;
-    client.write_all(&app.asked("GET", "")).await.unwrap();
-    let mut asked = app.take().await;
-    until(&mut asked, HEAD_END).await;
+    let (mut client, mut asked) = app.asked_by_a_client(&stand, "GET").await;
     asked.write_all(b"HTTP/1.1 200 OK\r\n\r\nevent").await.unwrap();
     assert!(until(&mut client, "event\r\n").await.contains("chunked"));
     drop(client);
-    assert_eq!(timeout(BOUND, asked.read(&mut [0; 1])).await.expect("it hears").unwrap_or(0), 0);
+    closed(&mut asked).await;
     stand.stop().await;
 }
 
@@ -211,14 +213,11 @@ async fn a_connection_that_nobody_needs_ends_with_its_sandbox_at_once() {
     let limits = Limits { upstream_idle: 10 * BOUND, ..Limits::default() };
     let stand = Stand::with(limits).await;
     let app = App::new().await;
-    let mut client = stand.connect().await;
-    client.write_all(&app.asked("GET", "")).await.unwrap();
-    let mut asked = app.take().await;
-    until(&mut asked, HEAD_END).await;
+    let (mut client, mut asked) = app.asked_by_a_client(&stand, "GET").await;
     asked.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
     until(&mut client, HEAD_END).await;
     stand.loopback.end_leases();
-    assert_eq!(timeout(BOUND, asked.read(&mut [0; 1])).await.expect("it is closed").unwrap_or(0), 0);
+    closed(&mut asked).await;
     stand.stop().await;
 }
 
@@ -226,10 +225,7 @@ async fn a_connection_that_nobody_needs_ends_with_its_sandbox_at_once() {
 async fn a_client_that_takes_nothing_keeps_no_connection_into_a_sandbox_that_goes() {
     let stand = Stand::new().await;
     let app = App::new().await;
-    let mut client = stand.connect().await;
-    client.write_all(&app.asked("GET", "")).await.unwrap();
-    let mut asked = app.take().await;
-    until(&mut asked, HEAD_END).await;
+    let (client, mut asked) = app.asked_by_a_client(&stand, "GET").await;
     asked.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
     // Until nobody takes any more.
     let piece = vec![b'x'; 1 << 20];
